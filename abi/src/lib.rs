@@ -1,0 +1,2 @@
+//! Contract with the twin card.
+#![forbid(unsafe_code)]

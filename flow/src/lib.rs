@@ -1,0 +1,24 @@
+//! Vocabulary and reference semantics of Twinpath: no I/O, no clock, no unsafe.
+//!
+//! From the bottom up:
+//!
+//! - [`field`], [`key`]: header fields and the 64-byte key (plus a second line) they live in.
+//! - [`port`]: the port table: physical ports and tunnel ports.
+//! - [`action`], [`rule`]: what a user writes; [`pipeline`]: tables of rules, the intent.
+//! - [`steps`]: what the slow path derives: a *flow* is a masked key plus composed steps.
+//! - [`edit`]: the steps of one flow folded into a single edit, the form cards can hold.
+//! - [`card`]: the words host and card driver speak: capabilities, operations, events.
+//! - [`counters`], [`time`]: 64-bit counters and the time type handed in by callers.
+#![forbid(unsafe_code)]
+
+pub mod action;
+pub mod card;
+pub mod counters;
+pub mod edit;
+pub mod field;
+pub mod key;
+pub mod pipeline;
+pub mod port;
+pub mod rule;
+pub mod steps;
+pub mod time;

@@ -1,0 +1,92 @@
+//! What a card driver offers: flow operations, counters, health, packet queues.
+//!
+//! Asynchronous, batched, bounded: `submit` never waits, every operation ends in exactly one
+//! `Event::Done` or, when the card dies or is reset, in `Refusal::Reset`.
+
+use twinpath_flow::card::{
+    Capabilities, CounterSink, DeathCause, Epoch, Event, FlowOp, Health, RxMeta, Sweep,
+};
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+
+/// Why a reset did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// The card is gone.
+    #[error("card is dead: {0}")]
+    Dead(DeathCause),
+    /// The card did not come back in time.
+    #[error("card did not become ready within {0} ms")]
+    Deadline(u64),
+    /// The card is not one this driver knows.
+    #[error("card identity {identity:#x} version {version} is not supported")]
+    Identity {
+        /// Identity read.
+        identity: u32,
+        /// Version read.
+        version: u32,
+    },
+}
+
+/// A card under the control of its driver.
+pub trait SmartNic {
+    /// What the card can do; constant within an epoch.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Takes a prefix of `ops`, in order, and returns its length; the rest is back-pressure.
+    fn submit(&mut self, now: Time, ops: &[FlowOp]) -> usize;
+
+    /// Moves work on and appends what ended.
+    fn poll(&mut self, now: Time, out: &mut Vec<Event>);
+
+    /// Reports every entry's counters to `sink` and asks the card for the next sweep.
+    ///
+    /// Never waits: what is reported is the newest sweep that has arrived, `None` if none has
+    /// since the last call.
+    fn sweep_counters(&mut self, now: Time, sink: &mut dyn CounterSink) -> Option<Sweep>;
+
+    /// State of the card.
+    fn health(&mut self, now: Time) -> Health;
+
+    /// Resets the card and brings it up anew, empty.
+    ///
+    /// # Errors
+    /// [`ResetError`] when the card does not come back.
+    fn reset(&mut self, now: Time) -> Result<Epoch, ResetError>;
+
+    /// The packet queues, one per worker, once; empty on later calls until a reset.
+    fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>>;
+}
+
+/// Takes received frames out of a queue without a reference into memory the card can write.
+pub trait RxSink {
+    /// One frame of `length` bytes; `fill` must be called once with a buffer of that length.
+    fn frame(&mut self, meta: RxMeta, length: usize, fill: &mut dyn FnMut(&mut [u8]));
+}
+
+/// A frame to send.
+#[derive(Clone, Copy, Debug)]
+pub struct TxFrame<'a> {
+    /// Physical port.
+    pub port: PortNo,
+    /// Bytes without FCS.
+    pub data: &'a [u8],
+}
+
+/// One receive and transmit queue pair, owned by one worker.
+pub trait CardQueue: Send {
+    /// Index of the queue, as in `Fence::delivered`.
+    fn index(&self) -> usize;
+
+    /// Hands at most `max` received frames to `sink`, returns how many.
+    ///
+    /// # Errors
+    /// [`DeathCause`] when the ring holds what no card would write.
+    fn rx_burst(&mut self, max: usize, sink: &mut dyn RxSink) -> Result<usize, DeathCause>;
+
+    /// Frames taken out of the queue since bring-up.
+    fn delivered(&self) -> u64;
+
+    /// Sends a prefix of `frames` and returns its length; the rest is back-pressure.
+    fn tx_burst(&mut self, frames: &[TxFrame<'_>]) -> usize;
+}

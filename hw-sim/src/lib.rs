@@ -1,0 +1,2 @@
+//! The simulated twin card.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Placement.
+#![forbid(unsafe_code)]
