@@ -1,1 +1,3 @@
 //! The software path.
+
+pub mod wire;

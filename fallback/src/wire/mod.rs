@@ -1,0 +1,101 @@
+//! Where frames come from and go to: captures, TAP and packet sockets, a generator, nothing.
+//!
+//! A wire is asked and told in bursts and never blocks. Two kinds of time exist. *Live* wires (TAP,
+//! packet socket) stamp a frame with the `now` they are given. *Virtual* wires (captures, generator,
+//! null) bring their own arrival times; the caller asks each for [`Wire::next_arrival`], takes the
+//! port with the earliest (ties to the lower port) and receives from it up to that time.
+
+pub mod error;
+mod null;
+pub mod spec;
+
+use std::os::fd::BorrowedFd;
+
+use twinpath_flow::counters::Counts;
+use twinpath_flow::time::Time;
+
+pub use error::WireError;
+pub use spec::{WireSpec, WireSpecError};
+
+/// Takes received frames: bytes without FCS, and arrival time.
+pub type FrameSink<'a> = dyn FnMut(&[u8], Time) + 'a;
+
+/// What a wire counted since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireCounters {
+    /// Frames handed to the sink.
+    pub received: Counts,
+    /// Frames given to the world.
+    pub sent: Counts,
+    /// Frames the wire could not send: its queue was full, or the world refused them.
+    pub send_dropped: u64,
+    /// Frames the kernel dropped before we read them, as far as it says so.
+    pub receive_dropped: u64,
+}
+
+/// One port's connection to the world.
+pub trait Wire: Send {
+    /// Hands at most `limit` frames that have arrived by `now` to `sink` and returns how many.
+    /// Live wires stamp frames with `now`; virtual wires hand out frames whose own arrival time is
+    /// at most `now`. A GSO frame becomes several, so a live wire may exceed `limit` by those.
+    ///
+    /// # Errors
+    /// The capture is corrupt, or the interface is gone. The wire stays callable and finished.
+    fn receive(
+        &mut self,
+        now: Time,
+        limit: usize,
+        sink: &mut FrameSink<'_>,
+    ) -> Result<usize, WireError>;
+
+    /// Arrival time of the next frame of a virtual wire; `None` when there is none, and for live
+    /// wires. If reading failed, the last known time, so that `receive` gets called and tells.
+    fn next_arrival(&mut self) -> Option<Time>;
+
+    /// Moves a virtual source so that its first frame arrives at `time`; for runs that mix virtual
+    /// with live wires. Call it before the first `receive`. Live wires ignore it.
+    fn start_at(&mut self, time: Time);
+
+    /// Sends one frame, or queues it if the world is not ready; when the queue is full the frame is
+    /// dropped and counted in [`WireCounters::send_dropped`]. `departure` becomes its timestamp in a
+    /// capture.
+    fn send(&mut self, frame: &[u8], departure: Time);
+
+    /// Tries to empty the send queue. Call it after each burst and when the descriptor is writable.
+    fn flush(&mut self);
+
+    /// Whether frames wait in the send queue (poll for writability then).
+    fn has_queued(&self) -> bool;
+
+    /// Whether the source is finite and drained. Live wires are never finished unless they failed.
+    fn is_finished(&self) -> bool;
+
+    /// Whether the wire's time is its own (captures, generator, null).
+    fn is_virtual(&self) -> bool;
+
+    /// Descriptor to poll for readability (and writability while [`Wire::has_queued`]).
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// What was counted so far.
+    fn counters(&self) -> WireCounters;
+
+    /// Writes out everything; later frames are dropped.
+    ///
+    /// # Errors
+    /// The output could not be written (now or at an earlier `send`), for instance a full disk.
+    fn finish(&mut self) -> Result<(), WireError>;
+}
+
+/// An opened wire and what the operator should know about how it was opened.
+pub struct Opened {
+    /// The wire.
+    pub wire: Box<dyn Wire>,
+    /// Remarks for the log, one line each, for instance that offloads were turned off.
+    pub notices: Vec<String>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Opened").field("notices", &self.notices).finish_non_exhaustive()
+    }
+}
