@@ -9,6 +9,15 @@ use crate::key::MaskedKey;
 use crate::port::PortNo;
 use crate::rule::RuleId;
 
+/// Identity of a flow: a slot of the software path's flow table, and how often it was used before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId {
+    /// Slot.
+    pub index: u32,
+    /// Uses of the slot before this one; an id is never reused within a run.
+    pub generation: u32,
+}
+
 /// One step of a flow's composed actions, executed in order on the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {

@@ -1,2 +1,22 @@
-//! Placement.
+//! The brain of Twinpath: wanted state, ledger, placement, counters, aging. Sans-I/O.
+//!
+//! - [`io`]: the whole alphabet, `Input` and `Output`; [`Engine`] turns one into the other under
+//!   the contract *mutate, drain, mutate*. Time is an argument.
+//! - [`why`]: why a flow is not in the card; [`view`]: what people may ask.
+//! - [`event`]: what happened, for people.
+//! - [`rules`]: the wanted rules and their identities, a value beside the engine.
 #![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod event;
+pub mod io;
+pub mod rules;
+pub mod view;
+pub mod why;
+
+pub use engine::Engine;
+pub use event::EngineEvent;
+pub use io::{Input, Output};
+pub use rules::{RuleStore, Selection};
+pub use view::{FlowView, Place, Settings};
+pub use why::WhyNot;
