@@ -252,6 +252,14 @@ pub enum Event {
         /// Whether it is up now.
         up: bool,
     },
+    /// A held entry's queue overflowed after its `Add` was done: the install was cancelled, the
+    /// entry is gone and its held frames came to the host as misses.
+    HoldCancelled {
+        /// Entry.
+        id: EntryId,
+    },
+    /// The card is up, empty, with fresh queues to take: bring-up or a reset has succeeded.
+    Up(Epoch),
     /// The card asks to be reset.
     ResetRequest,
     /// The card is gone or does not answer.
@@ -278,6 +286,8 @@ pub enum DeathCause {
 /// State of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
+    /// Bring-up or reset is under way; [`Event::Up`] or [`Event::Dead`] ends it.
+    Starting,
     /// Alive.
     Good,
     /// Alive, everything goes to the host.

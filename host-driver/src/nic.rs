@@ -30,13 +30,14 @@ pub enum ResetError {
 
 /// A card under the control of its driver.
 pub trait SmartNic {
-    /// What the card can do; constant within an epoch.
+    /// What the card can do; constant within an epoch, empty until the first `Event::Up`.
     fn capabilities(&self) -> &Capabilities;
 
     /// Takes a prefix of `ops`, in order, and returns its length; the rest is back-pressure.
     fn submit(&mut self, now: Time, ops: &[FlowOp]) -> usize;
 
-    /// Moves work on and appends what ended.
+    /// Moves work on (bring-up and reset too) and appends what ended. Never waits: call it again
+    /// after the card had time to work.
     fn poll(&mut self, now: Time, out: &mut Vec<Event>);
 
     /// Reports every entry's counters to `sink` and asks the card for the next sweep.
@@ -48,10 +49,15 @@ pub trait SmartNic {
     /// State of the card.
     fn health(&mut self, now: Time) -> Health;
 
-    /// Resets the card and brings it up anew, empty.
+    /// Starts a reset and returns the epoch that begins with it; never waits.
+    ///
+    /// Outstanding operations end in `Refusal::Reset` at the next `poll`. The card comes up anew,
+    /// empty: until `poll` reports `Event::Up` with this epoch, `submit` takes nothing and queues
+    /// taken before are inert (they neither receive nor send; drop them).
+    /// `Event::Dead` ends a reset that did not succeed; another may be tried.
     ///
     /// # Errors
-    /// [`ResetError`] when the card does not come back.
+    /// [`ResetError`] when the reset cannot even be started.
     fn reset(&mut self, now: Time) -> Result<Epoch, ResetError>;
 
     /// The packet queues, one per worker, once; empty on later calls until a reset.
