@@ -1,0 +1,1 @@
+//! Part of `docs/nic-abi.md`.
