@@ -1,0 +1,133 @@
+//! The entries in the card: where each lives and what it has counted at places it left.
+//!
+//! A slab of records addressed by a dense index (the cuckoo placer's occupant), and a map from
+//! [`EntryId`] to it. All memory is taken at bring-up for the card's capacity.
+
+use super::placement::Candidates;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use twinpath_flow::card::{EntryId, OpTag, TableId};
+use twinpath_flow::counters::Counts;
+
+/// Life of an entry as the driver sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Its `Add` is in the command ring.
+    Adding,
+    /// In the card.
+    Live,
+    /// In the card, its packets held until `Release`.
+    Held,
+    /// `Delete { until }` was taken: stays until that generation is committed.
+    Ending {
+        /// Tag to complete then.
+        tag: OpTag,
+    },
+    /// Its removal is in the command ring; the slot is free already, for later commands.
+    Leaving,
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Identity.
+    pub id: EntryId,
+    /// Table.
+    pub table: TableId,
+    /// Life.
+    pub life: Life,
+    /// Where it is, or will be when the commands submitted so far are done.
+    pub slot: u32,
+    /// Candidate slots; unused for ternary tables.
+    pub candidates: Candidates,
+    /// Counts of copies that were moved away or replaced.
+    pub base: Counts,
+}
+
+/// Hash of identities that the host hands out in sequence: one multiplication spreads them, and
+/// nobody hostile chooses them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.0 = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
+
+/// All entries of the card.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    records: Vec<Option<Record>>,
+    free: Vec<u32>,
+    by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+}
+
+impl Roster {
+    /// Room for `capacity` entries.
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self {
+            records: vec![None; capacity as usize],
+            free: (0..capacity).rev().collect(),
+            by_id: HashMap::with_capacity_and_hasher(
+                capacity as usize,
+                BuildHasherDefault::default(),
+            ),
+        }
+    }
+
+    /// Entries known.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Index of an identity.
+    pub(crate) fn find(&self, id: EntryId) -> Option<u32> {
+        self.by_id.get(&id.0).copied()
+    }
+
+    /// Record at an index, `None` when nobody has it (the card may name any).
+    pub(crate) fn record(&self, index: u32) -> Option<&Record> {
+        self.records.get(index as usize)?.as_ref()
+    }
+
+    /// As [`Self::record`], to change it.
+    pub(crate) fn record_mut(&mut self, index: u32) -> Option<&mut Record> {
+        self.records.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Index the next [`Self::insert`] will use.
+    pub(crate) fn vacancy(&self) -> Option<u32> {
+        self.free.last().copied()
+    }
+
+    /// Takes in a record whose identity is new; `None` when there is no room.
+    pub(crate) fn insert(&mut self, record: Record) -> Option<u32> {
+        let index = self.free.pop()?;
+        let earlier = self.by_id.insert(record.id.0, index);
+        assert!(earlier.is_none(), "identity inserted twice");
+        self.records[index as usize] = Some(record);
+        Some(index)
+    }
+
+    /// Lets a record go.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Record> {
+        let record = self.records.get_mut(index as usize)?.take()?;
+        self.by_id.remove(&record.id.0);
+        self.free.push(index);
+        Some(record)
+    }
+
+    /// Every record with its index, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
+        (0..).zip(&self.records).filter_map(|(index, record)| Some((index, record.as_ref()?)))
+    }
+}
