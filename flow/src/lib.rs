@@ -8,6 +8,7 @@
 //! - [`steps`]: what the slow path derives: a *flow* is a masked key plus composed steps.
 //! - [`edit`]: the steps of one flow folded into a single edit, the form cards can hold.
 //! - [`card`]: the words host and card driver speak: capabilities, operations, events.
+//! - [`text`]: rules, packets and flows as text, in the syntax of `ovs-ofctl`.
 //! - [`counters`], [`time`]: 64-bit counters and the time type handed in by callers.
 #![forbid(unsafe_code)]
 
@@ -21,4 +22,5 @@ pub mod pipeline;
 pub mod port;
 pub mod rule;
 pub mod steps;
+pub mod text;
 pub mod time;

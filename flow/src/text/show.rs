@@ -1,0 +1,23 @@
+//! Flows for people: matches, steps and edits in the style of `dpctl/dump-flows`.
+
+use crate::edit::Edit;
+use crate::key::MaskedKey;
+use crate::steps::Step;
+
+/// The match of a flow: `in_port=1,tcp,nw_src=10.0.0.0/8`; empty when it matches everything.
+#[must_use]
+pub fn match_text(matching: &MaskedKey) -> String {
+    format!("{:?}", matching.value)
+}
+
+/// The steps of a flow as an action list: `set_field:…,push_vlan:0x8100,2`; `drop` when empty.
+#[must_use]
+pub fn steps_text(steps: &[Step]) -> String {
+    format!("{steps:?}")
+}
+
+/// An edit as an action list, in its order of application.
+#[must_use]
+pub fn edit_text(edit: &Edit) -> String {
+    format!("{edit:?}")
+}
