@@ -9,17 +9,23 @@
 //! - [`edit`]: the steps of one flow folded into a single edit, the form cards can hold.
 //! - [`card`]: the words host and card driver speak: capabilities, operations, events.
 //! - [`text`]: rules, packets and flows as text, in the syntax of `ovs-ofctl`.
+//! - [`parse`], [`apply`], [`encap`]: frame to key, steps on frames, outer headers.
+//! - [`reference`]: the executable specification of all of it.
 //! - [`counters`], [`time`]: 64-bit counters and the time type handed in by callers.
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod apply;
 pub mod card;
 pub mod counters;
 pub mod edit;
+pub mod encap;
 pub mod field;
 pub mod key;
+pub mod parse;
 pub mod pipeline;
 pub mod port;
+pub mod reference;
 pub mod rule;
 pub mod steps;
 pub mod text;
