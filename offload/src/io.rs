@@ -47,6 +47,8 @@ pub enum Input {
         /// When its last packet passed in software; `None` for none yet.
         last_used: Option<Time>,
     },
+    /// All [`Input::SoftwareCounts`] that [`Output::SoftwareCountsWanted`] asked for were given.
+    SoftwareReported,
     /// The software path dropped a flow (on [`Output::RemoveFlow`], for room, or stale). The id is
     /// dead afterwards.
     FlowGone {
@@ -114,9 +116,11 @@ pub enum Output {
     RulesExpired(Vec<(RuleId, ExpiryCause)>),
     /// This generation is in force: the software path drops the older one and its stale flows.
     Committed(Generation),
-    /// Sweep the card's counters, then [`Input::Swept`].
+    /// Sweep the card's counters; [`Input::Swept`] when a sweep arrives, [`Input::SweepFailed`]
+    /// when none can be had. Sweeps may also be given unasked, as at the end of a run.
     SweepWanted,
-    /// Report the counts of all flows used since the last report, [`Input::SoftwareCounts`].
+    /// Report the counts of all flows used in software since the last report: any number of
+    /// [`Input::SoftwareCounts`], then [`Input::SoftwareReported`].
     SoftwareCountsWanted,
     /// Reset the card, then [`Input::CardUp`]; the engine already holds it for empty.
     ResetCard(ResetCause),
@@ -158,6 +162,9 @@ pub enum ResetCause {
     /// An operation did not end within its deadline: its entries are uncertain.
     #[error("an operation did not end in time")]
     LostOperation,
+    /// Entry identities are used up; they may not be reused within an epoch.
+    #[error("entry identities used up")]
+    IdsExhausted,
     /// An entry could not be deleted: the card holds what the ledger does not.
     #[error("an entry could not be deleted")]
     StuckEntry,

@@ -56,6 +56,9 @@ pub enum WhyNot {
     /// It ends with the pipeline change under way, or has ended.
     #[error("stale under the next rules")]
     Stale,
+    /// Made under rules that are not in force yet, and the card has no generations.
+    #[error("waits for its rules to be in force")]
+    AwaitsCommit,
     /// Being installed.
     #[error("being installed")]
     Pending,
