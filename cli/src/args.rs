@@ -1,0 +1,216 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Forwards packets by flow tables, in a SmartNIC where it can and in software where it must.
+#[derive(Debug, Parser)]
+#[command(name = "twinpath", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Forwards packets until the sources are drained, --duration has passed or Ctrl-C
+    #[command(after_help = "\
+Examples:
+  twinpath run examples/gateway.toml
+  twinpath run examples/gateway.toml --json | jq .offload_ratio
+  twinpath run examples/switch.toml --duration 30s
+
+The live line and the log go to standard error (TWINPATH_LOG=debug for more).
+SIGHUP reads the rule file again; SIGINT and SIGTERM end the run with its summary.")]
+    Run(Run),
+    /// Checks a configuration and its rules, and opens nothing
+    #[command(after_help = "Examples:\n  twinpath check examples/gateway.toml")]
+    Check {
+        /// Configuration file
+        config: PathBuf,
+    },
+    /// Shows packets by card and software, ports, rules and tables of the running process
+    #[command(after_help = "Examples:\n  twinpath stats\n  twinpath stats --json | jq .packets")]
+    Stats {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Lists flows: what they match and do, where they live, and why not in the card
+    #[command(after_help = "\
+Examples:
+  twinpath flows
+  twinpath flows --where software      what is not in the card, and the reason
+  twinpath flows --json --limit 100")]
+    Flows {
+        /// Only flows that live there
+        #[arg(long = "where", value_name = "PLACE")]
+        place: Option<Place>,
+        /// Most flows listed, busiest first
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Tells the tables a packet passes, its flow, where that lives and why
+    #[command(after_help = "\
+Examples:
+  twinpath explain in_port=1,udp,nw_dst=10.0.0.1
+  twinpath explain 'in_port=1 ffffffffffff0200000000010800…'
+  twinpath explain 17                  a flow by its number, as `twinpath flows` shows it")]
+    Explain {
+        /// Flow number, packet as for `ovs-appctl ofproto/trace`, or `in_port=N HEX`
+        #[arg(value_name = "FLOW-OR-PACKET")]
+        what: String,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Shows or changes the rules of the running process
+    Rules {
+        /// Which way.
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Shows what happened lately: changes, expiries, refusals, packets for the controller
+    #[command(after_help = "Examples:\n  twinpath events\n  twinpath events --json")]
+    Events {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Follows one packet through a rule file, without a running process
+    #[command(after_help = "\
+Examples:
+  twinpath trace gateway.flows in_port=1,tcp,nw_src=10.0.0.1,tp_dst=80
+  twinpath trace gateway.flows 'in_port=1 HEX' --config gateway.toml")]
+    Trace {
+        /// Rule file
+        rules: PathBuf,
+        /// Packet as for `ovs-appctl ofproto/trace`, or `in_port=N HEX`
+        packet: String,
+        /// Configuration whose ports are meant; without it every port number is there
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `twinpath run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Configuration file
+    pub config: PathBuf,
+    /// Ends after this time of the run, for instance 500ms, 30s, 5m
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Prints the summary as one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a command reaches the running process and answers.
+#[derive(Debug, Args)]
+pub(crate) struct Client {
+    /// Control socket; without it, the only running process is meant
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a flow lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Place {
+    /// In the card.
+    Card,
+    /// In software.
+    Software,
+}
+
+impl Place {
+    /// As written.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// `twinpath rules`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Prints the rules in place; the output can be loaded again
+    #[command(after_help = "Examples:\n  twinpath rules dump > now.flows")]
+    Dump {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Adds rules; one with the same table, priority and match is replaced. Not written back
+    #[command(after_help = "\
+Examples:
+  twinpath rules add 'priority=10,ip,actions=output:2'")]
+    Add {
+        /// Rules, each one argument
+        #[arg(required = true)]
+        rules: Vec<String>,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Deletes the rules that match at least this specifically. Not written back
+    #[command(after_help = "\
+Examples:
+  twinpath rules del ip,nw_dst=10.0.0.0/8
+  twinpath rules del --strict 'priority=10,ip'
+  twinpath rules del ''                all rules")]
+    Del {
+        /// Match, with table and cookie=VALUE/MASK if wanted
+        selection: String,
+        /// Only the rule with exactly this match and priority
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
+/// Reads `10`, `10s`, `500ms`, `2m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit {unit:?}; expected us, ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a number, then us, ms, s, m or h")?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_carry_their_unit() {
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("ten").is_err());
+        assert!(duration("10 parsecs").is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! The configuration of a run: read, checked and resolved before anything is opened.
+
+mod place;
+mod port;
+mod raw;
+
+pub(crate) use place::{ConfigError, Fault, Place};
+
+use crate::near::nearest;
+use raw::{Located, RawConfig};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::Spanned;
+use twinpath_fallback::wire::WireSpec;
+use twinpath_flow::port::{PortNo, PortTable};
+
+/// Most card queues (positions of a [`twinpath_flow::card::Fence`]).
+pub(crate) const WORKERS_MAX: u16 = 16;
+
+/// What forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The simulated card in this process.
+    Sim,
+    /// The software path alone.
+    None,
+    /// The interpreter of `flow`.
+    Reference,
+}
+
+impl Device {
+    /// As the configuration writes it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::None => "none",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// Profile of the simulated card and what the configuration changes in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sim {
+    /// Name of the profile, and where it stands for complaints.
+    pub profile: Option<(String, Range<usize>)>,
+    /// Entries of all exact banks together.
+    pub entries: Option<u32>,
+    /// Time a command takes, in nanoseconds.
+    pub command_latency_ns: Option<u64>,
+    /// Time a packet takes through the card, in nanoseconds.
+    pub packet_latency_ns: Option<u64>,
+    /// Time a counter sweep takes, in nanoseconds.
+    pub sweep_latency_ns: Option<u64>,
+}
+
+/// A physical port's connection to the world, not yet opened.
+#[derive(Clone, Debug)]
+pub(crate) struct PortWire {
+    /// The port.
+    pub number: PortNo,
+    /// Its wire.
+    pub wire: WireSpec,
+    /// The wire that goes on when the card's function is gone.
+    pub standby: Option<WireSpec>,
+    place: Place,
+}
+
+/// A checked configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The file.
+    pub path: PathBuf,
+    /// What relative paths in it are relative to.
+    pub folder: PathBuf,
+    /// What forwards.
+    pub device: Device,
+    /// Rule file, resolved.
+    pub rules: Option<PathBuf>,
+    /// Where `rules` stands.
+    pub rules_place: Option<Place>,
+    /// Card queues.
+    pub workers: u16,
+    /// Control socket, resolved.
+    pub control: Option<PathBuf>,
+    /// Simulated card.
+    pub sim: Sim,
+    /// All ports.
+    pub ports: Arc<PortTable>,
+    /// Wires of the physical ports, ascending by port number.
+    pub wires: Vec<PortWire>,
+    text: String,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`; touches nothing else but to look whether what it names
+    /// is there.
+    ///
+    /// # Errors
+    /// The place and what is wrong there.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config = Self::parse(path, text)?;
+        config.check_wires()?;
+        Ok(config)
+    }
+
+    /// Checks `text` as the contents of `path`, looking at no other file.
+    fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        let at = |(span, fault): Located| ConfigError::At {
+            place: Place::of(path, &text, &span),
+            fault,
+        };
+        let raw = raw::read(&text).map_err(at)?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let device = device(&raw).map_err(at)?;
+        let sim = sim(&raw).map_err(at)?;
+        let workers = workers(&raw).map_err(at)?;
+        let ports = port::table(&raw.port).map_err(at)?;
+        let mut wires = Vec::new();
+        for raw_port in &raw.port {
+            if let Some(wire) = port::wire(raw_port.get_ref(), path, &text).map_err(at)? {
+                wires.push(wire);
+            }
+        }
+        wires.sort_by_key(|wire| wire.number);
+        if wires.is_empty() || (device == Device::Sim && !(2..=64).contains(&wires.len())) {
+            return Err(at((0..0, port_count(device, wires.len()))));
+        }
+        let place = |spanned: &Spanned<PathBuf>| Place::of(path, &text, &spanned.span());
+        Ok(Self {
+            path: path.to_owned(),
+            device,
+            rules: raw.rules.as_ref().map(|rules| folder.join(rules.get_ref())),
+            rules_place: raw.rules.as_ref().map(place),
+            workers,
+            control: raw.control.map(|control| folder.join(control.into_inner())),
+            sim,
+            ports: Arc::new(ports),
+            wires,
+            folder,
+            text,
+        })
+    }
+
+    /// The name people know the run by: the file's name without its end.
+    pub(crate) fn name(&self) -> String {
+        self.path
+            .file_stem()
+            .map_or_else(|| "twinpath".into(), |stem| stem.to_string_lossy().into())
+    }
+
+    /// The error of something that stands at `span`.
+    pub(crate) fn at(&self, span: &Range<usize>, fault: Fault) -> ConfigError {
+        ConfigError::At { place: Place::of(&self.path, &self.text, span), fault }
+    }
+
+    /// Looks, without side effects, whether every wire can be opened and none is used twice.
+    fn check_wires(&self) -> Result<(), ConfigError> {
+        let mut claims: Vec<(String, u16)> = Vec::new();
+        for wire in &self.wires {
+            let at = |fault| ConfigError::At { place: wire.place.clone(), fault };
+            for claim in wire.wire.claims(&self.folder) {
+                if let Some((_, other)) = claims.iter().find(|(earlier, _)| *earlier == claim) {
+                    return Err(at(Fault::ClaimedTwice { claim, other: *other }));
+                }
+                claims.push((claim, wire.number.0));
+            }
+            wire.wire.check(&self.folder).map_err(|error| at(error.into()))?;
+        }
+        Ok(())
+    }
+}
+
+fn port_count(device: Device, given: usize) -> Fault {
+    let expected = if device == Device::Sim { "2 to 64" } else { "at least 1" };
+    Fault::PortCount { given, device: device.name(), expected }
+}
+
+fn device(raw: &RawConfig) -> Result<Device, Located> {
+    let missing = Fault::MissingKey { key: "device", table: "the configuration" };
+    let Some(word) = &raw.device else { return Err((0..0, missing)) };
+    match word.get_ref().as_str() {
+        "sim" => Ok(Device::Sim),
+        "none" => Ok(Device::None),
+        "reference" => Ok(Device::Reference),
+        later if later.starts_with("vfio:") || later.starts_with("vfio-user:") => {
+            Err((word.span(), Fault::NotYet(later.to_owned())))
+        }
+        given => Err((
+            word.span(),
+            Fault::UnknownWord {
+                what: "device",
+                given: given.to_owned(),
+                nearest: nearest(given, &["sim", "none", "reference"]),
+                expected: "\"sim\", \"none\" or \"reference\"",
+            },
+        )),
+    }
+}
+
+fn workers(raw: &RawConfig) -> Result<u16, Located> {
+    let Some(workers) = &raw.workers else { return Ok(1) };
+    u16::try_from(*workers.get_ref()).ok().filter(|count| (1..=WORKERS_MAX).contains(count)).ok_or(
+        (
+            workers.span(),
+            Fault::Value {
+                what: "workers",
+                given: workers.get_ref().to_string(),
+                expected: "between 1 and 16",
+            },
+        ),
+    )
+}
+
+fn sim(raw: &RawConfig) -> Result<Sim, Located> {
+    let Some(sim) = &raw.sim else { return Ok(Sim::default()) };
+    Ok(Sim {
+        profile: sim.profile.as_ref().map(|name| (name.get_ref().clone(), name.span())),
+        entries: optional("entries", sim.entries.as_ref())?,
+        command_latency_ns: optional("command_latency_ns", sim.command_latency_ns.as_ref())?,
+        packet_latency_ns: optional("packet_latency_ns", sim.packet_latency_ns.as_ref())?,
+        sweep_latency_ns: optional("sweep_latency_ns", sim.sweep_latency_ns.as_ref())?,
+    })
+}
+
+fn optional<N: TryFrom<i64>>(
+    what: &'static str,
+    value: Option<&Spanned<i64>>,
+) -> Result<Option<N>, Located> {
+    let Some(value) = value else { return Ok(None) };
+    let given = *value.get_ref();
+    N::try_from(given).map(Some).map_err(|_| {
+        let expected = "a number in range";
+        (value.span(), Fault::Value { what, given: given.to_string(), expected })
+    })
+}
+
+#[cfg(test)]
+mod tests;

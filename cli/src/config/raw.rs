@@ -1,0 +1,126 @@
+//! The configuration file as TOML has it: keys and types, nothing checked beyond that.
+
+use super::place::Fault;
+use crate::near::nearest;
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::PathBuf;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Keys of the whole file.
+const ROOT_KEYS: [&str; 6] = ["device", "rules", "workers", "control", "sim", "port"];
+/// Keys of `[sim]`.
+const SIM_KEYS: [&str; 5] =
+    ["profile", "entries", "command_latency_ns", "packet_latency_ns", "sweep_latency_ns"];
+/// Keys of `[[port]]`.
+const PORT_KEYS: [&str; 14] = [
+    "number",
+    "name",
+    "wire",
+    "standby",
+    "mtu",
+    "type",
+    "over",
+    "local_ip",
+    "remote_ip",
+    "local_mac",
+    "peer_mac",
+    "tos",
+    "ttl",
+    "qfi",
+];
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawConfig {
+    pub device: Option<Spanned<String>>,
+    pub rules: Option<Spanned<PathBuf>>,
+    pub workers: Option<Spanned<i64>>,
+    pub control: Option<Spanned<PathBuf>>,
+    pub sim: Option<RawSim>,
+    #[serde(default)]
+    pub port: Vec<Spanned<RawPort>>,
+}
+
+/// `[sim]`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawSim {
+    pub profile: Option<Spanned<String>>,
+    pub entries: Option<Spanned<i64>>,
+    pub command_latency_ns: Option<Spanned<i64>>,
+    pub packet_latency_ns: Option<Spanned<i64>>,
+    pub sweep_latency_ns: Option<Spanned<i64>>,
+}
+
+/// One `[[port]]`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawPort {
+    pub number: Option<Spanned<i64>>,
+    pub name: Option<Spanned<String>>,
+    pub wire: Option<Spanned<String>>,
+    pub standby: Option<Spanned<String>>,
+    pub mtu: Option<Spanned<i64>>,
+    #[serde(rename = "type")]
+    pub kind: Option<Spanned<String>>,
+    pub over: Option<Spanned<i64>>,
+    pub local_ip: Option<Spanned<String>>,
+    pub remote_ip: Option<Spanned<String>>,
+    pub local_mac: Option<Spanned<String>>,
+    pub peer_mac: Option<Spanned<String>>,
+    pub tos: Option<Spanned<RawTos>>,
+    pub ttl: Option<Spanned<i64>>,
+    pub qfi: Option<Spanned<i64>>,
+}
+
+/// `tos` as a word or a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum RawTos {
+    /// "inherit", or a number in quotes.
+    Word(String),
+    /// A number.
+    Number(i64),
+}
+
+/// A fault and where in the text it is.
+pub(crate) type Located = (Range<usize>, Fault);
+
+/// Reads `text`.
+///
+/// # Errors
+/// Not TOML, an unknown key, or a value of the wrong type; with its span.
+pub(crate) fn read(text: &str) -> Result<RawConfig, Located> {
+    let located = |error: toml::de::Error| {
+        (error.span().unwrap_or(0..0), Fault::Syntax(error.message().replace('\n', ", ")))
+    };
+    let table = DeTable::parse(text).map_err(located)?;
+    check_keys(table.get_ref(), "the configuration", &ROOT_KEYS)?;
+    if let Some(DeValue::Table(sim)) = table.get_ref().get("sim").map(Spanned::get_ref) {
+        check_keys(sim, "[sim]", &SIM_KEYS)?;
+    }
+    if let Some(DeValue::Array(ports)) = table.get_ref().get("port").map(Spanned::get_ref) {
+        for port in ports.iter() {
+            if let DeValue::Table(port) = port.get_ref() {
+                check_keys(port, "[[port]]", &PORT_KEYS)?;
+            }
+        }
+    }
+    toml::from_str(text).map_err(located)
+}
+
+fn check_keys(
+    table: &DeTable<'_>,
+    name: &'static str,
+    known: &[&'static str],
+) -> Result<(), Located> {
+    let unknown = table
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| !known.contains(&key.get_ref().as_ref()))
+        .min_by_key(|key| key.span().start);
+    let Some(key) = unknown else { return Ok(()) };
+    let given = key.get_ref().to_string();
+    let fault = Fault::UnknownKey { nearest: nearest(&given, known), key: given, table: name };
+    Err((key.span(), fault))
+}

@@ -1,0 +1,125 @@
+//! Configurations that are right, and the one line each wrong one gets.
+
+use super::*;
+use twinpath_flow::port::{OuterTos, TunnelKind};
+
+const GOOD: &str = r#"
+device = "sim"
+rules = "gateway.flows"
+workers = 2
+[sim]
+profile = "small"
+entries = 4096
+[[port]]
+number = 2
+name = "core"
+wire = "null"
+mtu = 1514
+[[port]]
+number = 1
+[[port]]
+number = 12
+name = "access"
+type = "gtpu"
+over = 1
+local_ip = "192.0.2.1"
+remote_ip = "flow"
+local_mac = "02:00:00:00:00:01"
+peer_mac = "02:00:00:00:00:02"
+tos = "inherit"
+qfi = 9
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("conf/gateway.toml"), text.to_owned())
+}
+
+fn complaint(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_full_configuration_is_resolved_against_its_folder() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(config.device, Device::Sim);
+    assert_eq!(config.rules.as_deref(), Some(Path::new("conf/gateway.flows")));
+    assert_eq!(config.workers, 2);
+    assert_eq!(config.sim.entries, Some(4096));
+    assert_eq!(config.name(), "gateway");
+    let numbers: Vec<u16> = config.wires.iter().map(|wire| wire.number.0).collect();
+    assert_eq!(numbers, [1, 2]);
+    let tunnel = config.ports.tunnel(PortNo(12)).unwrap();
+    assert_eq!((tunnel.kind, tunnel.remote_ip, tunnel.ttl), (TunnelKind::Gtpu, None, 64));
+    assert_eq!((tunnel.tos, tunnel.qfi), (OuterTos::Inherit, Some(9)));
+    assert_eq!(config.ports.find(PortNo(2)).unwrap().mtu_out, Some(1514));
+    assert_eq!(config.ports.find(PortNo(1)).unwrap().name, "port1");
+}
+
+#[test]
+fn every_fault_names_file_line_and_column() {
+    let cases = [
+        (
+            "workers",
+            "wrokers",
+            "4:1: unknown key \"wrokers\" in the configuration (did you mean \"workers\"?)",
+        ),
+        ("mtu", "mut", "12:1: unknown key \"mut\" in [[port]] (did you mean \"mtu\"?)"),
+        ("profile", "latency", "6:1: unknown key \"latency\" in [sim]"),
+        ("number = 2", "number = 1", "14:10: port number 1 is used twice"),
+        ("number = 2", "number = 70000", "9:10: port number \"70000\" is not between 1 and 65279"),
+        ("number = 2", "# none", "8:1: [[port]] needs \"number\""),
+        ("workers = 2", "workers = 17", "4:11: workers \"17\" is not between 1 and 16"),
+        (
+            "over = 1",
+            "over = 3",
+            "19:8: tunnel port 12 is over port 3, which is not a physical port",
+        ),
+        (
+            "\"gtpu\"",
+            "\"gtp\"",
+            "18:8: unknown port type \"gtp\" (did you mean \"gtpu\"?); expected \"gtpu\", \"vxlan\" or \"geneve\"",
+        ),
+        (
+            "02:00:00:00:00:01",
+            "02:00:00:00:01",
+            "22:13: local_mac \"02:00:00:00:01\" is not a MAC address",
+        ),
+        (
+            "\"sim\"",
+            "\"vfio:0000:03:00.0\"",
+            "2:10: device \"vfio:0000:03:00.0\" is not in this version; use \"sim\", \"none\" or \"reference\"",
+        ),
+        (
+            "\"sim\"",
+            "\"simm\"",
+            "2:10: unknown device \"simm\" (did you mean \"sim\"?); expected \"sim\", \"none\" or \"reference\"",
+        ),
+        ("mtu = 1514", "ttl = 64", "12:7: \"ttl\" has no meaning for a physical port"),
+        (
+            "over = 1",
+            "over = 1\nwire = \"null\"",
+            "20:8: \"wire\" has no meaning for a tunnel port",
+        ),
+    ];
+    for (from, to, wanted) in cases {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        assert_eq!(complaint(&text), format!("conf/gateway.toml:{wanted}"));
+    }
+}
+
+#[test]
+fn text_that_is_not_toml_and_wrong_types_are_one_line_with_a_place() {
+    for (text, place) in [("device = \"sim\n", ":1:"), ("device = 3\n", ":1:10: ")] {
+        let line = complaint(text);
+        assert!(line.starts_with(&format!("conf/gateway.toml{place}")), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_missing_device_and_missing_ports_are_said() {
+    assert!(complaint("").contains("needs \"device\""));
+    let line = complaint("device = \"sim\"\n[[port]]\nnumber = 1\n");
+    assert!(line.contains("1 physical ports; device \"sim\" takes 2 to 64"), "{line}");
+}

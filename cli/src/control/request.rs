@@ -1,0 +1,69 @@
+//! What may be asked over the control socket, and the form of the answer.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One request: one line of JSON, for instance `{"ask":"flows","place":"software","limit":10}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// The statistics of design section 8.
+    Stats,
+    /// Flows, busiest first.
+    Flows {
+        /// `card` or `software`; both when absent.
+        place: Option<String>,
+        /// Most flows in the answer.
+        limit: usize,
+    },
+    /// Tables, flow and place of a packet or flow number.
+    Explain {
+        /// Packet text or flow number.
+        what: String,
+    },
+    /// The rules in place, as loadable text.
+    RulesDump,
+    /// Adds rules.
+    RulesAdd {
+        /// Rule texts.
+        rules: Vec<String>,
+    },
+    /// Deletes rules.
+    RulesDel {
+        /// Match text.
+        selection: String,
+        /// Exactly this match and priority.
+        strict: bool,
+    },
+    /// What happened lately.
+    Events,
+}
+
+/// One answer: one line of JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// What was asked for.
+    Ok(Value),
+    /// The request was wrong: the caller's fault.
+    Refused(String),
+    /// It could not be done.
+    Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_are_plain_lines() {
+        let request = Request::Flows { place: Some("card".into()), limit: 5 };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"ask":"flows","place":"card","limit":5}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        assert_eq!(serde_json::from_str::<Request>(r#"{"ask":"stats"}"#).unwrap(), Request::Stats);
+        assert!(serde_json::from_str::<Request>(r#"{"ask":"stat"}"#).is_err());
+        let answer = serde_json::to_string(&Answer::Refused("no".into())).unwrap();
+        assert_eq!(answer, r#"{"refused":"no"}"#);
+    }
+}

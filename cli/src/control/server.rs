@@ -1,0 +1,227 @@
+//! The running process's end of the control socket: never waits for a client.
+//!
+//! At most [`CLIENTS_MAX`] clients are connected; later ones are closed at once. A client that
+//! takes longer than [`IDLE`] to send a request or to read any of its answer is closed, as is one
+//! whose request is longer than [`REQUEST_MAX`].
+
+use super::REQUEST_MAX;
+use super::path::{self, SocketError};
+use super::request::{Answer, Request};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use twinpath_flow::time::Time;
+
+/// Clients connected at once.
+pub(crate) const CLIENTS_MAX: usize = 16;
+
+/// How long a client may take to send a request, or to read any part of its answer.
+pub(crate) const IDLE: Duration = Duration::from_secs(5);
+
+/// Bytes read from one client in one round.
+const READ_MAX: usize = 1 << 16;
+
+/// Listens, reads requests, sends answers.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    sent: usize,
+    progress: Time,
+}
+
+impl Server {
+    /// Listens on `path`; see [`path::listen`].
+    ///
+    /// # Errors
+    /// The socket is taken or cannot be made.
+    pub(crate) fn open(path: &Path) -> Result<Self, SocketError> {
+        Ok(Self { listener: path::listen(path)?, path: path.to_owned(), clients: Vec::new() })
+    }
+
+    /// Descriptors to poll: (descriptor, whether writing is wanted).
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let clients =
+            self.clients.iter().map(|client| (client.stream.as_fd(), client.is_sending()));
+        std::iter::once((self.listener.as_fd(), false)).chain(clients)
+    }
+
+    /// When [`Self::serve`] must be called at the latest, to close idle clients.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.clients.iter().map(|client| client.progress.after(IDLE)).min()
+    }
+
+    /// Takes new clients, answers complete requests with `answer`, and sends what can be sent.
+    /// `now` is real time.
+    pub(crate) fn serve(&mut self, now: Time, mut answer: impl FnMut(Request) -> Answer) {
+        self.accept(now);
+        self.clients.retain_mut(|client| {
+            client.work(now, &mut answer).is_ok() && now.since(client.progress) < IDLE
+        });
+    }
+
+    fn accept(&mut self, now: Time) {
+        // Bounded: one round takes at most the listen backlog's worth of clients.
+        for _ in 0..CLIENTS_MAX {
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            if self.clients.len() < CLIENTS_MAX && stream.set_nonblocking(true).is_ok() {
+                let (incoming, outgoing) = (Vec::new(), Vec::new());
+                self.clients.push(Client { stream, incoming, outgoing, sent: 0, progress: now });
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Best effort: a socket that stays is found stale and replaced.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Client {
+    fn is_sending(&self) -> bool {
+        self.sent < self.outgoing.len()
+    }
+
+    /// An error means that the client is done with.
+    fn work(&mut self, now: Time, answer: &mut impl FnMut(Request) -> Answer) -> io::Result<()> {
+        self.send(now)?;
+        if self.is_sending() {
+            return Ok(());
+        }
+        let open = self.receive()?;
+        if let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.incoming.drain(..=end).collect();
+            let reply = match serde_json::from_slice(&line) {
+                Ok(request) => answer(request),
+                Err(error) => Answer::Refused(format!("not a request: {error}")),
+            };
+            self.outgoing = serde_json::to_vec(&reply)?;
+            self.outgoing.push(b'\n');
+            self.sent = 0;
+            self.progress = now;
+            return self.send(now);
+        }
+        if open && self.incoming.len() <= REQUEST_MAX { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Reads what is there; `false` when the client sends no more.
+    fn receive(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let mut total = 0;
+        while total < READ_MAX && self.incoming.len() <= REQUEST_MAX {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    self.incoming.extend_from_slice(&buffer[..count]);
+                    total += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, now: Time) -> io::Result<()> {
+        while self.is_sending() {
+            match self.stream.write(&self.outgoing[self.sent..]) {
+                Ok(0) => return Err(closed()),
+                Ok(count) => {
+                    self.sent += count;
+                    self.progress = now;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::from(io::ErrorKind::ConnectionAborted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::io::{BufRead as _, BufReader};
+
+    fn server(name: &str) -> Server {
+        let path = std::env::temp_dir().join(format!("tw-{name}-{}.sock", std::process::id()));
+        Server::open(&path).unwrap()
+    }
+
+    fn echo(request: Request) -> Answer {
+        Answer::Ok(json!(format!("{request:?}")))
+    }
+
+    #[test]
+    fn a_request_in_pieces_is_answered_when_its_line_is_complete() {
+        let mut server = server("pieces");
+        let mut client = UnixStream::connect(&server.path).unwrap();
+        client.write_all(br#"{"ask":"#).unwrap();
+        server.serve(Time(0), echo);
+        client.write_all(b"\"stats\"}\n").unwrap();
+        server.serve(Time(1), echo);
+        let mut line = String::new();
+        BufReader::new(&client).read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"ok\":\"Stats\"}\n");
+    }
+
+    #[test]
+    fn idle_flooding_and_surplus_clients_are_closed() {
+        let mut server = server("hostile");
+        let idle = UnixStream::connect(&server.path).unwrap();
+        server.serve(Time::from_secs(0), echo);
+        assert_eq!(server.clients.len(), 1);
+        assert_eq!(server.deadline(), Some(Time::from_secs(5)));
+        server.serve(Time::from_secs(6), echo);
+        assert_eq!(server.clients.len(), 0);
+        drop(idle);
+
+        let mut flood = UnixStream::connect(&server.path).unwrap();
+        flood.set_nonblocking(true).unwrap();
+        for _ in 0..64 {
+            let _ = flood.write(&[b'x'; 1 << 16]);
+            server.serve(Time::from_secs(6), echo);
+        }
+        assert_eq!(server.clients.len(), 0);
+
+        let many: Vec<_> = (0..40).map(|_| UnixStream::connect(&server.path).unwrap()).collect();
+        server.serve(Time::from_secs(7), echo);
+        server.serve(Time::from_secs(7), echo);
+        server.serve(Time::from_secs(7), echo);
+        assert_eq!(server.clients.len(), CLIENTS_MAX);
+        drop(many);
+    }
+
+    #[test]
+    fn garbage_is_refused_and_the_client_may_go_on() {
+        let mut server = server("garbage");
+        let mut client = UnixStream::connect(&server.path).unwrap();
+        client.write_all(b"hello\n{\"ask\":\"events\"}\n").unwrap();
+        server.serve(Time(0), echo);
+        server.serve(Time(0), echo);
+        let mut reader = BufReader::new(&client);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.starts_with("{\"refused\":\"not a request"), "{line}");
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"ok\":\"Events\"}\n");
+    }
+}
