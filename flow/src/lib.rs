@@ -5,6 +5,7 @@
 //! - [`field`], [`key`]: header fields and the 64-byte key (plus a second line) they live in.
 //! - [`port`]: the port table: physical ports and tunnel ports.
 //! - [`action`], [`rule`]: what a user writes; [`pipeline`]: tables of rules, the intent.
+//! - [`check`]: prerequisites of fields; whether a rule's actions fit its match.
 //! - [`steps`]: what the slow path derives: a *flow* is a masked key plus composed steps.
 //! - [`edit`]: the steps of one flow folded into a single edit, the form cards can hold.
 //! - [`card`]: the words host and card driver speak: capabilities, operations, events.
@@ -17,6 +18,7 @@
 pub mod action;
 pub mod apply;
 pub mod card;
+pub mod check;
 pub mod counters;
 pub mod edit;
 pub mod encap;

@@ -43,37 +43,3 @@ pub struct Rule {
     /// Instructions.
     pub instructions: Instructions,
 }
-
-/// Why a rule is refused although it can be read; Open vSwitch says OFPBAC_MATCH_INCONSISTENT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum CheckError {
-    /// A set-field whose header the match (and the actions before it) does not guarantee.
-    #[error("setting {field} needs {needs}")]
-    MissingPrerequisite {
-        /// Name of the field.
-        field: &'static str,
-        /// What the match lacks.
-        needs: &'static str,
-    },
-    /// `goto_table` must lead to a later table.
-    #[error("goto_table must lead to a table after {from}, not to {to}")]
-    GotoBackwards {
-        /// Table of the rule.
-        from: u8,
-        /// Table wanted.
-        to: u8,
-    },
-}
-
-impl Rule {
-    /// Whether Open vSwitch (`-O OpenFlow13`) would accept the rule.
-    ///
-    /// # Errors
-    /// The first action or instruction that the match does not allow.
-    pub fn check(&self) -> Result<(), CheckError> {
-        match self.instructions.goto_table {
-            Some(to) if to <= self.table => Err(CheckError::GotoBackwards { from: self.table, to }),
-            _ => Ok(()),
-        }
-    }
-}

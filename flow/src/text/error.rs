@@ -104,7 +104,7 @@ pub enum Problem {
     },
     /// An action that the match, or the actions before it, do not allow.
     #[error("{0}")]
-    Inconsistent(#[from] crate::rule::CheckError),
+    Inconsistent(#[from] crate::check::CheckError),
     /// A word that has no place in this kind of text.
     #[error("{word:?} has no place in {place}")]
     OutOfPlace {
