@@ -1,0 +1,182 @@
+//! The engine with the rules and their changes: drains the engine and executes what it wants.
+
+use super::event_ring::EventRing;
+use super::software::Software;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use twinpath_fallback::software_path::Removed;
+use twinpath_flow::card::{FlowOp, Generation};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::pipeline::Pipeline;
+use twinpath_flow::port::PortTable;
+use twinpath_flow::rule::Rule;
+use twinpath_flow::time::Time;
+use twinpath_offload::io::{Input, Output, ResetCause};
+use twinpath_offload::{Engine, RuleStore, Settings};
+
+/// What the engine wants of a card besides operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// A sweep of its counters.
+    pub sweep: bool,
+    /// A reset.
+    pub reset: Option<ResetCause>,
+}
+
+/// Engine, rules, and the change of rules under way.
+#[derive(Debug)]
+pub(crate) struct Brain {
+    /// The engine; tell it things through [`Brain::tell`].
+    pub engine: Engine,
+    /// Events for people.
+    pub events: EventRing,
+    /// Operations for the card, in order; the card's owner takes them.
+    pub operations: VecDeque<FlowOp>,
+    /// What else the engine wants of the card; the card's owner clears it.
+    pub wants: Wants,
+    rules: RuleStore,
+    ports: Arc<PortTable>,
+    pipeline: Arc<Pipeline>,
+    pending: Option<(Generation, Arc<Pipeline>)>,
+    generation: Generation,
+    /// The rules differ from the newest pipeline made of them.
+    changed: bool,
+    reported: Option<Time>,
+}
+
+impl Brain {
+    /// A brain that wants `rules`; its first generation is in force at once.
+    pub(crate) fn new(ports: Arc<PortTable>, rules: Vec<Rule>, settings: Settings) -> Self {
+        let mut store = RuleStore::new();
+        store.replace(rules);
+        let pipeline = Arc::new(store.pipeline(Arc::clone(&ports)));
+        Self {
+            engine: Engine::new(settings, Time::default()),
+            events: EventRing::default(),
+            operations: VecDeque::new(),
+            wants: Wants::default(),
+            rules: store,
+            ports,
+            pipeline,
+            pending: None,
+            generation: Generation(0),
+            changed: false,
+            reported: None,
+        }
+    }
+
+    /// The pipeline in force.
+    pub(crate) const fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The newest generation: in force, or being prepared.
+    pub(crate) const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The ports rules may name.
+    pub(crate) const fn ports(&self) -> &Arc<PortTable> {
+        &self.ports
+    }
+
+    /// The rules wanted now.
+    pub(crate) const fn rules(&self) -> &RuleStore {
+        &self.rules
+    }
+
+    /// Changes the rules; [`Brain::settle`] starts what follows.
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut RuleStore) -> T) -> T {
+        self.changed = true;
+        change(&mut self.rules)
+    }
+
+    /// Whether a change of rules is not in force yet.
+    pub(crate) const fn is_changing(&self) -> bool {
+        self.changed || self.pending.is_some()
+    }
+
+    /// Tells the engine something; [`Brain::settle`] when all is told.
+    pub(crate) fn tell(&mut self, now: Time, input: Input) {
+        self.engine.handle(now, input);
+    }
+
+    /// Tells the engine the time if it is due.
+    pub(crate) fn tick(&mut self, now: Time) {
+        if self.engine.next_timeout().is_some_and(|due| due <= now) {
+            self.tell(now, Input::Timeout);
+        }
+    }
+
+    /// Executes everything the engine wants, and starts the next change of rules when one is
+    /// wanted and none is under way.
+    pub(crate) fn settle(&mut self, now: Time, mut software: Option<&mut Software>) {
+        loop {
+            while let Some(output) = self.engine.poll_output() {
+                self.execute(now, output, software.as_deref_mut());
+            }
+            if !self.changed || self.pending.is_some() {
+                return;
+            }
+            // Ends: the change is pending now, and `changed` is set again only by outputs that the
+            // engine gives once per rule that expires.
+            self.start_change(now, software.as_deref_mut());
+        }
+    }
+
+    fn start_change(&mut self, now: Time, software: Option<&mut Software>) {
+        self.changed = false;
+        let pipeline = Arc::new(self.rules.pipeline(Arc::clone(&self.ports)));
+        let generation = Generation(self.generation.0 + 1);
+        let stale = match software {
+            None => Vec::new(),
+            Some(software) => match software.path.prepare(generation, Arc::clone(&pipeline)) {
+                Ok(stale) => stale,
+                Err(error) => return self.events.error(now, format!("rule change: {error}")),
+            },
+        };
+        self.generation = generation;
+        self.pending = Some((generation, Arc::clone(&pipeline)));
+        self.tell(now, Input::PipelineChange { generation, pipeline, stale });
+    }
+
+    fn execute(&mut self, now: Time, output: Output, software: Option<&mut Software>) {
+        match output {
+            Output::Card(operation) => self.operations.push_back(operation),
+            Output::RemoveFlow { id, .. } => {
+                if let Some(removed) = software.and_then(|software| software.path.remove(id)) {
+                    self.flow_gone(now, &removed);
+                }
+            }
+            Output::RulesExpired(expired) => {
+                self.change(|rules| rules.expire(&expired));
+            }
+            Output::Committed(generation) => {
+                if let Some((_, pipeline)) = self.pending.take_if(|next| next.0 == generation) {
+                    self.pipeline = pipeline;
+                }
+                if let Some(software) = software {
+                    for removed in software.path.commit(generation) {
+                        self.flow_gone(now, &removed);
+                    }
+                }
+            }
+            Output::SweepWanted => self.wants.sweep = true,
+            Output::SoftwareCountsWanted => {
+                let since = self.reported.replace(now);
+                match software {
+                    Some(software) => software.report(now, since, self),
+                    None => self.tell(now, Input::SoftwareReported),
+                }
+            }
+            Output::ResetCard(cause) => self.wants.reset = Some(cause),
+            Output::Event(event) => self.events.event(now, event.to_string()),
+        }
+    }
+
+    fn flow_gone(&mut self, now: Time, removed: &Removed) {
+        let counts = removed.usage.counts;
+        let last_used = (counts != Counts::default()).then_some(removed.usage.last_used);
+        self.tell(now, Input::FlowGone { id: removed.id, counts, last_used });
+    }
+}

@@ -1,0 +1,139 @@
+//! What happened lately, bounded: shown by `twinpath events`.
+
+use serde::Serialize;
+use std::collections::VecDeque;
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+
+/// Events kept, and as many copies for the controller; the oldest go first.
+pub(crate) const KEPT_MAX: usize = 256;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Happening {
+    /// Seconds since the run began, or of the captures.
+    pub seconds: f64,
+    /// `event`, `error` or `controller`.
+    pub kind: &'static str,
+    /// For people.
+    pub text: String,
+    /// A packet for the controller: input port as rules see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_port: Option<u16>,
+    /// Its length before it was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
+    /// Its bytes in hexadecimal, cut as the rule says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame: Option<String>,
+}
+
+#[derive(Debug)]
+struct Copy {
+    time: Time,
+    in_port: PortNo,
+    length: usize,
+    frame: Vec<u8>,
+}
+
+/// The rings of events and of packets for the controller.
+#[derive(Debug, Default)]
+pub(crate) struct EventRing {
+    events: VecDeque<(Time, &'static str, String)>,
+    copies: VecDeque<Copy>,
+    copy_count: u64,
+}
+
+impl EventRing {
+    /// Keeps and logs an event.
+    pub(crate) fn event(&mut self, now: Time, text: String) {
+        tracing::info!("{text}");
+        self.keep(now, "event", text);
+    }
+
+    /// Keeps and logs an event that somebody should look at.
+    pub(crate) fn error(&mut self, now: Time, text: String) {
+        tracing::error!("{text}");
+        self.keep(now, "error", text);
+    }
+
+    fn keep(&mut self, now: Time, kind: &'static str, text: String) {
+        if self.events.len() == KEPT_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back((now, kind, text));
+    }
+
+    /// Keeps a packet for the controller, reusing the buffer of the one it displaces.
+    pub(crate) fn copy(&mut self, time: Time, in_port: PortNo, length: usize, bytes: &[u8]) {
+        self.copy_count += 1;
+        let full = self.copies.len() == KEPT_MAX;
+        let oldest = full.then(|| self.copies.pop_front()).flatten();
+        let mut frame = oldest.map_or_else(Vec::new, |copy| copy.frame);
+        frame.clear();
+        frame.extend_from_slice(bytes);
+        self.copies.push_back(Copy { time, in_port, length, frame });
+    }
+
+    /// Packets copied to the controller so far.
+    pub(crate) const fn copy_count(&self) -> u64 {
+        self.copy_count
+    }
+
+    /// Everything kept, oldest first.
+    pub(crate) fn happenings(&self) -> Vec<Happening> {
+        let events = self.events.iter().map(|(time, kind, text)| {
+            let text = text.clone();
+            let none = (None, None, None);
+            (*time, Happening::new(*time, kind, text, none))
+        });
+        let copies = self.copies.iter().map(|copy| {
+            let text = format!("packet of {} bytes from port {}", copy.length, copy.in_port.0);
+            let packet = (Some(copy.in_port.0), Some(copy.length), Some(hex(&copy.frame)));
+            (copy.time, Happening::new(copy.time, "controller", text, packet))
+        });
+        let mut all: Vec<_> = events.chain(copies).collect();
+        all.sort_by_key(|(time, _)| *time);
+        all.into_iter().map(|(_, happening)| happening).collect()
+    }
+}
+
+impl Happening {
+    fn new(
+        time: Time,
+        kind: &'static str,
+        text: String,
+        (in_port, length, frame): (Option<u16>, Option<usize>, Option<String>),
+    ) -> Self {
+        let seconds = time.since(Time::default()).as_secs_f64();
+        Self { seconds, kind, text, in_port, length, frame }
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rings_forget_the_oldest_and_tell_in_order() {
+        let mut ring = EventRing::default();
+        ring.event(Time(5), "late".into());
+        for number in 0..300_u16 {
+            ring.copy(Time(u64::from(number)), PortNo(number), 60, &[1, 0xab]);
+        }
+        let all = ring.happenings();
+        assert_eq!((all.len(), ring.copy_count()), (257, 300));
+        assert_eq!(all[0].text, "late");
+        assert_eq!(all[1].in_port, Some(44));
+        assert_eq!(all[1].frame.as_deref(), Some("01ab"));
+    }
+}

@@ -1,0 +1,166 @@
+//! The physical ports of a run: each one's wire and counters.
+
+use std::collections::HashMap;
+use twinpath_fallback::wire::{Wire, WireError};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+
+/// A physical port and the wire it is attached to.
+pub(crate) struct PortLine {
+    /// Number.
+    pub number: PortNo,
+    /// Name.
+    pub name: String,
+    /// Wire.
+    pub wire: Box<dyn Wire>,
+    /// Frames that came in.
+    pub received: Counts,
+    /// Frames that went out.
+    pub sent: Counts,
+    /// Frames that should have gone out and did not, by the device (MTU, full queues).
+    pub dropped: u64,
+    /// Why its source ended early.
+    pub failure: Option<WireError>,
+}
+
+impl PortLine {
+    /// Frames that should have gone out and did not, anywhere.
+    pub(crate) fn send_dropped(&self) -> u64 {
+        self.dropped + self.wire.counters().send_dropped
+    }
+}
+
+impl std::fmt::Debug for PortLine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PortLine").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// All physical ports, ascending by number.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    lines: Vec<PortLine>,
+    index: HashMap<PortNo, usize>,
+    /// Virtual sources whose next arrival may have changed are asked again; others are remembered.
+    arrivals: Vec<Option<Time>>,
+}
+
+impl Ports {
+    /// Ports with open wires, ascending by number.
+    pub(crate) fn new(lines: Vec<PortLine>) -> Self {
+        let index = lines.iter().enumerate().map(|(at, line)| (line.number, at)).collect();
+        let mut ports = Self { arrivals: vec![None; lines.len()], lines, index };
+        for at in 0..ports.lines.len() {
+            ports.ask_arrival(at);
+        }
+        ports
+    }
+
+    /// The ports, ascending by number.
+    pub(crate) fn lines(&self) -> &[PortLine] {
+        &self.lines
+    }
+
+    /// The ports, ascending by number.
+    pub(crate) fn lines_mut(&mut self) -> &mut [PortLine] {
+        &mut self.lines
+    }
+
+    /// Position of a port.
+    pub(crate) fn position(&self, port: PortNo) -> Option<usize> {
+        self.index.get(&port).copied()
+    }
+
+    /// Whether every wire brings its own time.
+    pub(crate) fn are_virtual(&self) -> bool {
+        self.lines.iter().all(|line| line.wire.is_virtual())
+    }
+
+    /// Whether no wire will ever bring another frame.
+    pub(crate) fn are_finished(&self) -> bool {
+        self.lines.iter().all(|line| line.failure.is_some() || line.wire.is_finished())
+    }
+
+    /// The earliest arrival of a virtual source, ties to the lower port.
+    pub(crate) fn next_arrival(&self) -> Option<(Time, usize)> {
+        let known = self.arrivals.iter().enumerate();
+        known.filter_map(|(at, time)| time.map(|time| (time, at))).min()
+    }
+
+    /// Takes at most `limit` frames that arrived by `now` from the wire at `at`. A failing wire is
+    /// finished from then on.
+    pub(crate) fn receive(
+        &mut self,
+        at: usize,
+        now: Time,
+        limit: usize,
+        take: &mut dyn FnMut(PortNo, &[u8], Time),
+    ) -> usize {
+        let line = &mut self.lines[at];
+        if line.failure.is_some() {
+            return 0;
+        }
+        let (number, received) = (line.number, &mut line.received);
+        let result = line.wire.receive(now, limit, &mut |frame, time| {
+            *received += Counts::one(frame.len());
+            take(number, frame, time);
+        });
+        let count = result.unwrap_or_else(|failure| {
+            tracing::error!("port {}: {failure}", line.number.0);
+            line.failure = Some(failure);
+            0
+        });
+        self.ask_arrival(at);
+        count
+    }
+
+    fn ask_arrival(&mut self, at: usize) {
+        let line = &mut self.lines[at];
+        self.arrivals[at] =
+            if line.failure.is_some() { None } else { line.wire.next_arrival() };
+    }
+
+    /// Sends a frame out of a port; one for an unknown port is nobody's.
+    pub(crate) fn send(&mut self, port: PortNo, frame: &[u8], departure: Time) {
+        if let Some(at) = self.position(port) {
+            let line = &mut self.lines[at];
+            let dropped = line.wire.counters().send_dropped;
+            line.wire.send(frame, departure);
+            if line.wire.counters().send_dropped == dropped {
+                line.sent += Counts::one(frame.len());
+            }
+        }
+    }
+
+    /// Counts a frame that should have gone out of `port` and did not.
+    pub(crate) fn drop_at(&mut self, port: PortNo) {
+        if let Some(at) = self.position(port) {
+            self.lines[at].dropped += 1;
+        }
+    }
+
+    /// Pushes out what waits in the wires.
+    pub(crate) fn flush(&mut self) {
+        self.lines.iter_mut().for_each(|line| line.wire.flush());
+    }
+
+    /// Lets virtual sources begin at `now`, for runs with live wires.
+    pub(crate) fn start_at(&mut self, now: Time) {
+        for at in 0..self.lines.len() {
+            self.lines[at].wire.start_at(now);
+            self.ask_arrival(at);
+        }
+    }
+
+    /// Ends all wires and returns the first failure of any: reading, then writing.
+    pub(crate) fn finish(&mut self) -> Option<WireError> {
+        let mut first = self.lines.iter_mut().find_map(|line| line.failure.take());
+        for line in &mut self.lines {
+            if let Err(failure) = line.wire.finish() {
+                first.get_or_insert(failure);
+            }
+        }
+        first
+    }
+}

@@ -1,0 +1,156 @@
+//! The software path with its buffers: bursts in, frames out, news for the brain.
+
+use super::brain::Brain;
+use std::sync::Arc;
+use twinpath_fallback::outbox::DropCause;
+use twinpath_fallback::{Outbox, Packet, PacketPool, Settings, SoftwarePath};
+use twinpath_flow::card::Generation;
+use twinpath_flow::counters::Counts;
+use twinpath_flow::pipeline::Pipeline;
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+use twinpath_offload::io::Input;
+
+/// Packets in the process at most; beyond it frames are lost under the cause `no_buffer`.
+const PACKETS_MAX: usize = 4096;
+
+/// Packets processed at once at most.
+pub(crate) const BURST_MAX: usize = 32;
+
+/// What the software path sends and could not send.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// A frame for a port.
+    Frame(PortNo, Packet),
+    /// A frame that should have left by a port and could not.
+    Dropped(PortNo),
+}
+
+/// What software did with packets that no rule decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SoftwareTally {
+    /// Decided by the rules to go nowhere.
+    pub dropped: u64,
+    /// Longer than the input port takes.
+    pub mtu_in: u64,
+    /// No buffer, or longer than one.
+    pub no_buffer: u64,
+}
+
+/// The software path and what it needs around it.
+#[derive(Debug)]
+pub(crate) struct Software {
+    /// The path.
+    pub path: SoftwarePath,
+    /// Its buffers.
+    pub pool: PacketPool,
+    /// What was counted here.
+    pub tally: SoftwareTally,
+    burst: Vec<Packet>,
+    outbox: Outbox,
+}
+
+impl Software {
+    /// A software path that decides by `pipeline` as `generation`.
+    pub(crate) fn new(generation: Generation, pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            path: SoftwarePath::new(Settings::default(), generation, pipeline),
+            pool: PacketPool::new(PACKETS_MAX),
+            tally: SoftwareTally::default(),
+            burst: Vec::with_capacity(BURST_MAX),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Takes a frame of `length` bytes that `fill` writes; `false` when it is lost.
+    pub(crate) fn take(
+        &mut self,
+        (port, generation, time): (PortNo, Generation, Time),
+        length: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> bool {
+        let Some(mut packet) = self.pool.take() else {
+            self.tally.no_buffer += 1;
+            return false;
+        };
+        let Some(buffer) = packet.receive_buffer().get_mut(..length) else {
+            self.tally.no_buffer += 1;
+            self.pool.give(packet);
+            return false;
+        };
+        fill(buffer);
+        packet.set_received(length);
+        packet.port = port;
+        packet.generation = generation;
+        packet.time = time;
+        self.burst.push(packet);
+        true
+    }
+
+    /// Whether packets wait for [`Self::process`].
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.burst.is_empty()
+    }
+
+    /// Whether enough packets wait to process them before taking more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.burst.len() >= BURST_MAX
+    }
+
+    /// Packets taken and decided so far, whatever was decided.
+    pub(crate) fn decided(&self) -> u64 {
+        let totals = self.path.totals();
+        totals.packets - totals.mtu_in
+    }
+
+    /// Decides everything taken, hands what leaves to `send` in order, and tells `brain` what it
+    /// learned. The caller settles the brain afterwards.
+    pub(crate) fn process(
+        &mut self,
+        now: Time,
+        brain: &mut Brain,
+        send: &mut dyn FnMut(&mut PacketPool, Sent),
+    ) {
+        self.path.process(now, &mut self.burst, &mut self.pool, &mut self.outbox);
+        for made in self.outbox.made.drain(..) {
+            let (id, flow, key) = (made.id, made.flow, made.key);
+            let (from, until) = (made.from, made.until);
+            brain.tell(now, Input::FlowMade { id, flow, key, from, until });
+        }
+        for hit in self.outbox.hits.drain(..) {
+            brain.tell(now, Input::Hit { id: hit.id, key: hit.key });
+        }
+        for (rule, counts) in self.outbox.rule_counts.drain(..) {
+            brain.tell(now, Input::ExceptionCounts { rule, counts });
+        }
+        for copy in self.outbox.controller.drain(..) {
+            brain.events.copy(copy.packet.time, copy.in_port, copy.len, copy.packet.frame());
+            self.pool.give(copy.packet);
+        }
+        for dropped in self.outbox.drops.drain(..) {
+            match dropped.cause {
+                DropCause::Rules => self.tally.dropped += 1,
+                DropCause::MtuIn => self.tally.mtu_in += 1,
+                DropCause::MtuOut | DropCause::NoBuffer | DropCause::TooLong => {
+                    send(&mut self.pool, Sent::Dropped(dropped.port));
+                }
+            }
+        }
+        for transmission in self.outbox.transmissions.drain(..) {
+            send(&mut self.pool, Sent::Frame(transmission.port, transmission.packet));
+        }
+    }
+
+    /// Tells the brain the counts of every flow used since `since`.
+    pub(crate) fn report(&self, now: Time, since: Option<Time>, brain: &mut Brain) {
+        for view in self.path.flows() {
+            let used = view.usage.counts != Counts::default();
+            if used && since.is_none_or(|since| view.usage.last_used >= since) {
+                let last_used = Some(view.usage.last_used);
+                let counts = view.usage.counts;
+                brain.tell(now, Input::SoftwareCounts { id: view.id, counts, last_used });
+            }
+        }
+        brain.tell(now, Input::SoftwareReported);
+    }
+}
