@@ -2,6 +2,7 @@
 
 use crate::packet::{Packet, PacketPool};
 use std::sync::Arc;
+use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::Key;
 use twinpath_flow::port::PortNo;
@@ -26,6 +27,11 @@ pub struct Made {
     pub flow: Arc<Flow>,
     /// Key of the packet that made it.
     pub key: Key,
+    /// Generation it was derived under: that of the pipeline that decided the packet.
+    pub from: Generation,
+    /// First generation it does not hold in: the prepared one, when it was made for a packet of the
+    /// current one while a change is under way and the next must not use it.
+    pub until: Option<Generation>,
 }
 
 /// A sampled packet that hit a flow, for the flow's heat.
