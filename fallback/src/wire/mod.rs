@@ -4,10 +4,19 @@
 //! packet socket) stamp a frame with the `now` they are given. *Virtual* wires (captures, generator,
 //! null) bring their own arrival times; the caller asks each for [`Wire::next_arrival`], takes the
 //! port with the earliest (ties to the lower port) and receives from it up to that time.
+//!
+//! [`spec`] is the text of a `wire = "…"` line; [`generator`] documents the generator's parameters.
 
+mod checksum;
 pub mod error;
+pub mod generator;
 mod null;
+mod packet;
+mod parameters;
+mod pcap;
+mod queue;
 pub mod spec;
+mod tap;
 
 use std::os::fd::BorrowedFd;
 
@@ -62,7 +71,11 @@ pub trait Wire: Send {
     fn send(&mut self, frame: &[u8], departure: Time);
 
     /// Tries to empty the send queue. Call it after each burst and when the descriptor is writable.
-    fn flush(&mut self);
+    ///
+    /// # Errors
+    /// The output capture could not be written, for instance a full disk; told once, and again by
+    /// [`Wire::finish`]. Frames sent after that are counted as dropped. Sockets do not fail here.
+    fn flush(&mut self) -> Result<(), WireError>;
 
     /// Whether frames wait in the send queue (poll for writability then).
     fn has_queued(&self) -> bool;
@@ -92,6 +105,12 @@ pub struct Opened {
     pub wire: Box<dyn Wire>,
     /// Remarks for the log, one line each, for instance that offloads were turned off.
     pub notices: Vec<String>,
+}
+
+impl Opened {
+    fn quiet(wire: impl Wire + 'static) -> Self {
+        Self { wire: Box::new(wire), notices: Vec::new() }
+    }
 }
 
 impl std::fmt::Debug for Opened {

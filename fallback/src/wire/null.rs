@@ -33,7 +33,9 @@ impl Wire for Null {
         self.counters.sent += Counts::one(frame.len());
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self) -> Result<(), WireError> {
+        Ok(())
+    }
 
     fn has_queued(&self) -> bool {
         false
