@@ -79,12 +79,18 @@ pub enum Problem {
     /// A rule without `actions=`.
     #[error("expected \"actions=\" and a list of actions")]
     MissingActions,
-    /// An empty action list.
-    #[error("expected an action, or \"drop\"")]
-    EmptyActions,
+    /// A layer-4 field in a rule for later fragments, which have none.
+    #[error("{word} cannot be matched in later fragments")]
+    LaterFragment {
+        /// The field.
+        word: &'static str,
+    },
     /// A closing parenthesis is missing, or there is one too many.
     #[error("unbalanced parentheses")]
     Unbalanced,
+    /// A closing quote is missing.
+    #[error("unbalanced quotes")]
+    UnbalancedQuotes,
     /// `drop` beside other actions.
     #[error("\"drop\" must be the only action")]
     DropNotAlone,
