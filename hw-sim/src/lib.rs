@@ -1,2 +1,5 @@
 //! The simulated twin card.
 #![forbid(unsafe_code)]
+
+mod checksum;
+mod packet;
