@@ -11,7 +11,7 @@ mod search;
 mod tests;
 
 /// Most ways of a bank.
-pub(crate) const WAYS_MAX: usize = 8;
+pub(crate) const WAYS_MAX: usize = twinpath_abi::hash::WAYS;
 
 /// Longest chain of moves for one insertion; longer ones count as no place.
 pub(crate) const MOVES_MAX: usize = 8;

@@ -1,0 +1,175 @@
+//! Entries and edits of the host as the card's images; what the card cannot do is refused.
+
+use std::collections::BTreeMap;
+use twinpath_abi::entry::{EditImage, EntryImage, FOREVER, PUSHES_MAX, Push, SETTABLE_BYTES};
+use twinpath_abi::key::{KEY_BYTES, KeyBytes};
+use twinpath_flow::card::{Entry, Refusal, TableKind};
+use twinpath_flow::edit::Edit;
+use twinpath_flow::field::{FIELDS, Field};
+use twinpath_flow::key::{Key, Line};
+use twinpath_flow::port::{PortNo, PortTable};
+
+/// Key bytes of the outer tag and of the type of service: written by bit masks of their own.
+const BIT_BYTES: [usize; 3] = [4, 5, 7];
+
+/// Where an output number leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Egress {
+    /// Physical port, by the card's index.
+    Physical(u8),
+    /// Tunnel, by the card's index; it rides over this physical port.
+    Tunnel(u16, PortNo),
+}
+
+/// Port numbers as the card counts them: physical ports and tunnels, each from 0 in the order of
+/// the port table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Egresses(BTreeMap<PortNo, Egress>);
+
+impl Egresses {
+    /// Numbers the ports of a table whose sizes the card's capabilities allow.
+    pub(crate) fn new(ports: &PortTable) -> Self {
+        let physical = (0..).zip(ports.physical()).map(|(i, p)| (p.number, Egress::Physical(i)));
+        let tunnels = (0..).zip(ports.tunnels()).map(|(i, (n, t))| (n, Egress::Tunnel(i, t.over)));
+        Self(physical.chain(tunnels).collect())
+    }
+}
+
+/// The card's image of an entry that counts at index `counter`.
+///
+/// # Errors
+/// [`Refusal::Unsupported`] when the card cannot match or do it.
+pub(crate) fn entry(
+    entry: &Entry,
+    kind: TableKind,
+    counter: u32,
+    egresses: &Egresses,
+) -> Result<EntryImage, Refusal> {
+    if entry.matching.uses_tail() {
+        return Err(Refusal::Unsupported);
+    }
+    let mask = match kind {
+        TableKind::Exact => [0; KEY_BYTES],
+        TableKind::Ternary => entry.matching.mask.head.0,
+    };
+    let (edit, set) = edit(&entry.edit, entry.ttl_threshold, egresses)?;
+    Ok(EntryImage {
+        matching: entry.matching.value.head.0,
+        mask,
+        set,
+        edit,
+        from: entry.from.0,
+        until: FOREVER,
+        id: entry.id.0,
+        counter,
+    })
+}
+
+/// The card's image of an edit, and its set values in key layout.
+///
+/// # Errors
+/// [`Refusal::Unsupported`] when the card cannot do it.
+pub(crate) fn edit(
+    edit: &Edit,
+    ttl_threshold: Option<u8>,
+    egresses: &Egresses,
+) -> Result<(EditImage, KeyBytes), Refusal> {
+    if edit.controller || edit.pushes.len() > PUSHES_MAX || edit.pops > 2 {
+        return Err(Refusal::Unsupported);
+    }
+    let mut set = edit.set_value.head.0;
+    let byte_mask = byte_mask(&edit.set_mask.head)?;
+    let (tci, tci_mask) = edit.tci;
+    set[4..6].copy_from_slice(&(tci & tci_mask).to_be_bytes());
+    let mut pushes = [None; PUSHES_MAX];
+    for (push, tag) in pushes.iter_mut().zip(&edit.pushes) {
+        *push = Some(Push { tpid: tag.tpid, tci: tag.tci });
+    }
+    let mut image = EditImage {
+        byte_mask,
+        tos_mask: edit.set_mask.head.0[7],
+        tci_mask,
+        ttl_decrements: edit.ttl_decrements,
+        ttl_threshold,
+        pops: edit.pops,
+        pushes,
+        ..EditImage::default()
+    };
+    carried(edit, &mut image)?;
+    outputs(&edit.outputs, egresses, &mut image)?;
+    Ok((image, set))
+}
+
+/// Bytes written by masked sets of line 1. The card writes whole bytes only.
+fn byte_mask(mask: &Line) -> Result<u64, Refusal> {
+    let mut bytes = 0;
+    for (index, byte) in mask.0.iter().enumerate() {
+        match byte {
+            0 => {}
+            _ if index == 7 => {}
+            0xff if SETTABLE_BYTES >> index & 1 == 1 && !BIT_BYTES.contains(&index) => {
+                bytes |= 1 << index;
+            }
+            _ => return Err(Refusal::Unsupported),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Values of line 2 that go with the packet to a tunnel; other fields there cannot be written.
+fn carried(edit: &Edit, image: &mut EditImage) -> Result<(), Refusal> {
+    let mut known = Key::ZERO;
+    for field in [Field::TunDst, Field::Qfi] {
+        match edit.set_mask.get(field) {
+            0 => continue,
+            mask if mask == field.full_mask() => known.set(field, mask),
+            _ => return Err(Refusal::Unsupported),
+        }
+        let value = edit.set_value.get(field).to_be_bytes();
+        if field == Field::Qfi {
+            image.qfi = Some(value[15]);
+        } else {
+            image.tun_dst = Some([value[12], value[13], value[14], value[15]]);
+        }
+    }
+    if edit.set_mask.tail == known.tail { Ok(()) } else { Err(Refusal::Unsupported) }
+}
+
+/// Outputs: the card sends to physical ports, each once, then into one tunnel.
+fn outputs(ports: &[PortNo], egresses: &Egresses, image: &mut EditImage) -> Result<(), Refusal> {
+    let mut carrier = None;
+    for port in ports {
+        match egresses.0.get(port).ok_or(Refusal::Unsupported)? {
+            Egress::Physical(index) => {
+                let bit = 1_u64.checked_shl(u32::from(*index)).ok_or(Refusal::Unsupported)?;
+                // After the tunnel's frame on the same wire the plain one would be out of order.
+                if image.outputs & bit != 0 || carrier == Some(*port) {
+                    return Err(Refusal::Unsupported);
+                }
+                image.outputs |= bit;
+            }
+            Egress::Tunnel(index, over) => {
+                if image.tunnel.is_some() {
+                    return Err(Refusal::Unsupported);
+                }
+                image.tunnel = Some(*index);
+                carrier = Some(*over);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fields that the card's sets can write, and those of them whose single bits it can.
+pub(crate) fn settable() -> (Vec<Field>, Vec<Field>) {
+    let bytes = |field: Field| field.spec().offset..field.spec().offset + field.spec().width;
+    let in_bytes = |field: &Field| bytes(*field).all(|byte| SETTABLE_BYTES >> byte & 1 == 1);
+    let carried = [Field::TunDst, Field::Qfi];
+    let set = FIELDS
+        .iter()
+        .map(|spec| spec.field)
+        .filter(|field| field.in_line_1() && (in_bytes(field) || *field == Field::IpTos))
+        .chain(carried)
+        .collect();
+    (set, vec![Field::IpTos])
+}

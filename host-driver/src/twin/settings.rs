@@ -1,0 +1,36 @@
+//! What the driver's user chooses: ring sizes and deadlines.
+
+use std::time::Duration;
+
+/// Sizes and deadlines of a [`super::Twin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Queue pairs wanted; the card may have fewer.
+    pub queues: u16,
+    /// Command ring: binary logarithm of its descriptors, 6 to 15.
+    pub command_log2: u32,
+    /// Receive ring of each queue: binary logarithm of its buffers, 4 to 15.
+    pub receive_log2: u32,
+    /// Transmit ring of each queue: binary logarithm of its buffers, 4 to 15.
+    pub transmit_log2: u32,
+    /// The card must be up within this time after a reset was asked for.
+    pub reset_deadline: Duration,
+    /// A command must be answered within this time.
+    pub command_deadline: Duration,
+    /// The heartbeat must move within this time.
+    pub heartbeat_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queues: 1,
+            command_log2: 11,
+            receive_log2: 9,
+            transmit_log2: 9,
+            reset_deadline: Duration::from_secs(2),
+            command_deadline: Duration::from_secs(1),
+            heartbeat_deadline: Duration::from_millis(10),
+        }
+    }
+}
