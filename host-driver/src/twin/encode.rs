@@ -1,7 +1,10 @@
 //! Entries and edits of the host as the card's images; what the card cannot do is refused.
 
 use std::collections::BTreeMap;
-use twinpath_abi::entry::{EditImage, EntryImage, FOREVER, PUSHES_MAX, Push, SETTABLE_BYTES};
+use twinpath_abi::capability::action;
+use twinpath_abi::entry::{
+    EditImage, EntryImage, FOREVER, NO_ENTRY, POPS_MAX, PUSHES_MAX, Push, SETTABLE_BYTES,
+};
 use twinpath_abi::key::{KEY_BYTES, KeyBytes};
 use twinpath_flow::card::{Entry, Refusal, TableKind};
 use twinpath_flow::edit::Edit;
@@ -21,83 +24,134 @@ enum Egress {
     Tunnel(u16, PortNo),
 }
 
-/// Port numbers as the card counts them: physical ports and tunnels, each from 0 in the order of
-/// the port table.
+/// What encoding needs to know of the card: its actions, and ports as it counts them: physical
+/// ports and tunnels, each from 0 in the order of the port table.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Egresses(BTreeMap<PortNo, Egress>);
+pub(crate) struct Encoder {
+    egresses: BTreeMap<PortNo, Egress>,
+    /// Action bits, [`action`].
+    actions: u32,
+    ttl_decrements: u8,
+}
 
-impl Egresses {
-    /// Numbers the ports of a table whose sizes the card's capabilities allow.
-    pub(crate) fn new(ports: &PortTable) -> Self {
+impl Encoder {
+    /// For a port table whose sizes the card's capabilities allow.
+    pub(crate) fn new(ports: &PortTable, actions: u32, ttl_decrements: u8) -> Self {
         let physical = (0..).zip(ports.physical()).map(|(i, p)| (p.number, Egress::Physical(i)));
         let tunnels = (0..).zip(ports.tunnels()).map(|(i, (n, t))| (n, Egress::Tunnel(i, t.over)));
-        Self(physical.chain(tunnels).collect())
+        Self { egresses: physical.chain(tunnels).collect(), actions, ttl_decrements }
     }
-}
 
-/// The card's image of an entry that counts at index `counter`.
-///
-/// # Errors
-/// [`Refusal::Unsupported`] when the card cannot match or do it.
-pub(crate) fn entry(
-    entry: &Entry,
-    kind: TableKind,
-    counter: u32,
-    egresses: &Egresses,
-) -> Result<EntryImage, Refusal> {
-    if entry.matching.uses_tail() {
-        return Err(Refusal::Unsupported);
+    /// The card's image of an entry that counts at index `counter`.
+    ///
+    /// # Errors
+    /// [`Refusal::Unsupported`] when the card cannot match or do it.
+    pub(crate) fn entry(
+        &self,
+        entry: &Entry,
+        kind: TableKind,
+        counter: u32,
+    ) -> Result<EntryImage, Refusal> {
+        if entry.matching.uses_tail() || entry.id.0 == NO_ENTRY {
+            return Err(Refusal::Unsupported);
+        }
+        let mask = match kind {
+            TableKind::Exact => [0; KEY_BYTES],
+            TableKind::Ternary => entry.matching.mask.head.0,
+        };
+        let (edit, set) = self.edit(&entry.edit, entry.ttl_threshold)?;
+        Ok(EntryImage {
+            matching: entry.matching.value.head.0,
+            mask,
+            set,
+            edit,
+            from: entry.from.0,
+            until: FOREVER,
+            id: entry.id.0,
+            counter,
+        })
     }
-    let mask = match kind {
-        TableKind::Exact => [0; KEY_BYTES],
-        TableKind::Ternary => entry.matching.mask.head.0,
-    };
-    let (edit, set) = edit(&entry.edit, entry.ttl_threshold, egresses)?;
-    Ok(EntryImage {
-        matching: entry.matching.value.head.0,
-        mask,
-        set,
-        edit,
-        from: entry.from.0,
-        until: FOREVER,
-        id: entry.id.0,
-        counter,
-    })
-}
 
-/// The card's image of an edit, and its set values in key layout.
-///
-/// # Errors
-/// [`Refusal::Unsupported`] when the card cannot do it.
-pub(crate) fn edit(
-    edit: &Edit,
-    ttl_threshold: Option<u8>,
-    egresses: &Egresses,
-) -> Result<(EditImage, KeyBytes), Refusal> {
-    if edit.controller || edit.pushes.len() > PUSHES_MAX || edit.pops > 2 {
-        return Err(Refusal::Unsupported);
+    /// The card's image of an edit, and its set values in key layout.
+    ///
+    /// # Errors
+    /// [`Refusal::Unsupported`] when the card cannot do it.
+    pub(crate) fn edit(
+        &self,
+        edit: &Edit,
+        ttl_threshold: Option<u8>,
+    ) -> Result<(EditImage, KeyBytes), Refusal> {
+        if edit.controller || edit.pushes.len() > PUSHES_MAX || edit.pops > POPS_MAX {
+            return Err(Refusal::Unsupported);
+        }
+        let mut set = edit.set_value.head.0;
+        let byte_mask = byte_mask(&edit.set_mask.head)?;
+        let (tci, tci_mask) = edit.tci;
+        set[4..6].copy_from_slice(&(tci & tci_mask).to_be_bytes());
+        let mut pushes = [None; PUSHES_MAX];
+        for (push, tag) in pushes.iter_mut().zip(&edit.pushes) {
+            *push = Some(Push { tpid: tag.tpid, tci: tag.tci });
+        }
+        let mut image = EditImage {
+            byte_mask,
+            tos_mask: edit.set_mask.head.0[7],
+            tci_mask,
+            ttl_decrements: edit.ttl_decrements,
+            ttl_threshold,
+            pops: edit.pops,
+            pushes,
+            ..EditImage::default()
+        };
+        carried(edit, &mut image)?;
+        self.outputs(&edit.outputs, &mut image)?;
+        self.check(&image)?;
+        Ok((image, set))
     }
-    let mut set = edit.set_value.head.0;
-    let byte_mask = byte_mask(&edit.set_mask.head)?;
-    let (tci, tci_mask) = edit.tci;
-    set[4..6].copy_from_slice(&(tci & tci_mask).to_be_bytes());
-    let mut pushes = [None; PUSHES_MAX];
-    for (push, tag) in pushes.iter_mut().zip(&edit.pushes) {
-        *push = Some(Push { tpid: tag.tpid, tci: tag.tci });
+
+    /// Refuses what the card says it cannot do.
+    fn check(&self, image: &EditImage) -> Result<(), Refusal> {
+        let needs = [
+            (image.byte_mask != 0, action::SET),
+            (image.tos_mask != 0, action::TOS),
+            (image.tci_mask != 0, action::TCI),
+            (image.ttl_decrements > 0 || image.ttl_threshold.is_some(), action::TTL),
+            (image.pops > 0, action::POP),
+            (image.pushes[0].is_some(), action::PUSH),
+            (image.outputs.count_ones() > 1, action::MULTI),
+            (image.tunnel.is_some(), action::TUNNEL),
+        ];
+        let needed = needs.iter().filter(|(used, _)| *used).fold(0, |bits, (_, bit)| bits | bit);
+        if needed & !self.actions == 0 && image.ttl_decrements <= self.ttl_decrements {
+            Ok(())
+        } else {
+            Err(Refusal::Unsupported)
+        }
     }
-    let mut image = EditImage {
-        byte_mask,
-        tos_mask: edit.set_mask.head.0[7],
-        tci_mask,
-        ttl_decrements: edit.ttl_decrements,
-        ttl_threshold,
-        pops: edit.pops,
-        pushes,
-        ..EditImage::default()
-    };
-    carried(edit, &mut image)?;
-    outputs(&edit.outputs, egresses, &mut image)?;
-    Ok((image, set))
+
+    /// Outputs: the card sends to physical ports, each once, then into one tunnel.
+    fn outputs(&self, ports: &[PortNo], image: &mut EditImage) -> Result<(), Refusal> {
+        let mut carrier = None;
+        for port in ports {
+            match self.egresses.get(port).ok_or(Refusal::Unsupported)? {
+                Egress::Physical(index) => {
+                    let bit = 1_u64.checked_shl(u32::from(*index)).ok_or(Refusal::Unsupported)?;
+                    // After the tunnel's frame on the same wire the plain one would be out of order.
+                    if image.outputs & bit != 0 || carrier == Some(*port) {
+                        return Err(Refusal::Unsupported);
+                    }
+                    image.outputs |= bit;
+                }
+                Egress::Tunnel(index, over) => {
+                    if image.tunnel.is_some() {
+                        return Err(Refusal::Unsupported);
+                    }
+                    image.tunnel = Some(*index);
+                    carrier = Some(*over);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bytes written by masked sets of line 1. The card writes whole bytes only.
@@ -133,31 +187,6 @@ fn carried(edit: &Edit, image: &mut EditImage) -> Result<(), Refusal> {
         }
     }
     if edit.set_mask.tail == known.tail { Ok(()) } else { Err(Refusal::Unsupported) }
-}
-
-/// Outputs: the card sends to physical ports, each once, then into one tunnel.
-fn outputs(ports: &[PortNo], egresses: &Egresses, image: &mut EditImage) -> Result<(), Refusal> {
-    let mut carrier = None;
-    for port in ports {
-        match egresses.0.get(port).ok_or(Refusal::Unsupported)? {
-            Egress::Physical(index) => {
-                let bit = 1_u64.checked_shl(u32::from(*index)).ok_or(Refusal::Unsupported)?;
-                // After the tunnel's frame on the same wire the plain one would be out of order.
-                if image.outputs & bit != 0 || carrier == Some(*port) {
-                    return Err(Refusal::Unsupported);
-                }
-                image.outputs |= bit;
-            }
-            Egress::Tunnel(index, over) => {
-                if image.tunnel.is_some() {
-                    return Err(Refusal::Unsupported);
-                }
-                image.tunnel = Some(*index);
-                carrier = Some(*over);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Fields that the card's sets can write, and those of them whose single bits it can.

@@ -12,7 +12,9 @@ pub(crate) struct Gate {
     open: AtomicBool,
     busy: AtomicBool,
     produced: AtomicU32,
+    taken: AtomicU64,
     dropped: AtomicU64,
+    accused: AtomicBool,
 }
 
 /// Proof that a burst is in progress; ends it when dropped.
@@ -26,7 +28,9 @@ impl Gate {
             open: AtomicBool::new(true),
             busy: AtomicBool::new(false),
             produced: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            accused: AtomicBool::new(false),
         }
     }
 
@@ -59,12 +63,32 @@ impl Gate {
         self.produced.load(Ordering::Acquire)
     }
 
-    /// Counts a frame that no buffer of the ring can hold.
+    /// Publishes how many frames were received.
+    pub(crate) fn publish_taken(&self, taken: u64) {
+        self.taken.store(taken, Ordering::Release);
+    }
+
+    /// Frames received.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Says that the card wrote garbage into the queue's rings.
+    pub(crate) fn accuse(&self) {
+        self.accused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the card wrote garbage into the queue's rings.
+    pub(crate) fn is_accused(&self) -> bool {
+        self.accused.load(Ordering::Relaxed)
+    }
+
+    /// Counts a frame that cannot be sent: unknown port, too short, or longer than any buffer.
     pub(crate) fn drop_frame(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frames dropped because no buffer of the ring could hold them.
+    /// Frames dropped because they could not be sent.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -1,29 +1,21 @@
-//! The entries in the card: where each lives and what it has counted at places it left.
+//! The entries in the card and where each lives.
 //!
-//! A slab of records addressed by a dense index (the cuckoo placer's occupant), and a map from
-//! [`EntryId`] to it. All memory is taken at bring-up for the card's capacity.
+//! A slab of records addressed by a dense index, which is the entry's counter in the card and the
+//! cuckoo placer's occupant; and a map from [`EntryId`] to it. All memory is taken at bring-up for the card's capacity.
 
 use super::placement::Candidates;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use twinpath_flow::card::{EntryId, OpTag, TableId};
-use twinpath_flow::counters::Counts;
+use twinpath_flow::card::{EntryId, TableId};
 
 /// Life of an entry as the driver sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// Its `Add` is in the command ring.
-    Adding,
-    /// In the card.
+    /// In the card, or its `Add` is in the command ring.
     Live,
-    /// In the card, its packets held until `Release`.
+    /// Likewise, its packets held until `Release`; it must not be moved.
     Held,
-    /// `Delete { until }` was taken: stays until that generation is committed.
-    Ending {
-        /// Tag to complete then.
-        tag: OpTag,
-    },
-    /// Its removal is in the command ring; the slot is free already, for later commands.
+    /// Its removal is in the command ring; it must not be moved.
     Leaving,
 }
 
@@ -40,8 +32,6 @@ pub(crate) struct Record {
     pub slot: u32,
     /// Candidate slots; unused for ternary tables.
     pub candidates: Candidates,
-    /// Counts of copies that were moved away or replaced.
-    pub base: Counts,
 }
 
 /// Hash of identities that the host hands out in sequence: one multiplication spreads them, and
@@ -69,6 +59,7 @@ pub(crate) struct Roster {
     records: Vec<Option<Record>>,
     free: Vec<u32>,
     by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    high_water: u32,
 }
 
 impl Roster {
@@ -81,6 +72,7 @@ impl Roster {
                 capacity as usize,
                 BuildHasherDefault::default(),
             ),
+            high_water: 0,
         }
     }
 
@@ -115,6 +107,7 @@ impl Roster {
         let earlier = self.by_id.insert(record.id.0, index);
         assert!(earlier.is_none(), "identity inserted twice");
         self.records[index as usize] = Some(record);
+        self.high_water = self.high_water.max(index + 1);
         Some(index)
     }
 
@@ -126,8 +119,18 @@ impl Roster {
         Some(record)
     }
 
-    /// Every record with its index, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
-        (0..).zip(&self.records).filter_map(|(index, record)| Some((index, record.as_ref()?)))
+    /// One more than the highest index ever in use: counters beyond it were never written.
+    pub(crate) const fn high_water(&self) -> u32 {
+        self.high_water
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        let capacity = u32::try_from(self.records.len()).expect("made from a u32");
+        self.records.fill(None);
+        self.free.clear();
+        self.free.extend((0..capacity).rev());
+        self.by_id.clear();
+        self.high_water = 0;
     }
 }
