@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod decap;
 mod packet;
+mod parser;
