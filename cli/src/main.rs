@@ -1,10 +1,37 @@
-//! `twinpath`, the command.
+//! `twinpath`, the command: threads, event loop, clock, configuration, control socket, views.
+//!
+//! - [`args`]: the command line; [`command`]: what each word does; [`run`]: a run.
+//! - [`config`]: the configuration file; [`control`]: the socket to the running process.
+//! - [`statistics`]: what the numbers are; [`view`], [`live`], [`output`]: how they are shown.
+//! - [`clock`]: the one place that reads the clock; [`failure`]: exit codes.
 
 mod args;
 mod clock;
+mod command;
 mod config;
 mod control;
 mod failure;
+mod live;
 mod near;
+mod output;
+mod run;
+mod statistics;
+mod view;
 
-fn main() {}
+use clap::Parser as _;
+use std::io::{Write as _, stderr};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    let filter = EnvFilter::try_from_env("TWINPATH_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).without_time().init();
+    let Err(failure) = command::execute(&arguments) else { return ExitCode::SUCCESS };
+    let (code, line) = failure.report();
+    if let Some(line) = line {
+        // Standard error may be closed; the exit code still tells.
+        let _ = writeln!(stderr(), "{line}");
+    }
+    ExitCode::from(code)
+}

@@ -69,7 +69,11 @@ mod tests {
         for length in [1_u64, 10, 5000, 100_000] {
             let mut history = History::new();
             let half = length / 2;
-            let at = |n: u64| Sample { received: n, card: n.saturating_sub(half), software: n.min(half) };
+            let at = |n: u64| Sample {
+                received: n,
+                card: n.saturating_sub(half),
+                software: n.min(half),
+            };
             for n in 1..=length {
                 if history.is_due(n) {
                     history.keep(at(n));

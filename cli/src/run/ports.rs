@@ -44,13 +44,16 @@ pub(crate) struct Ports {
     index: HashMap<PortNo, usize>,
     /// Virtual sources whose next arrival may have changed are asked again; others are remembered.
     arrivals: Vec<Option<Time>>,
+    /// Why an output cannot be written.
+    unwritten: Option<WireError>,
 }
 
 impl Ports {
     /// Ports with open wires, ascending by number.
     pub(crate) fn new(lines: Vec<PortLine>) -> Self {
         let index = lines.iter().enumerate().map(|(at, line)| (line.number, at)).collect();
-        let mut ports = Self { arrivals: vec![None; lines.len()], lines, index };
+        let arrivals = vec![None; lines.len()];
+        let mut ports = Self { arrivals, lines, index, unwritten: None };
         for at in 0..ports.lines.len() {
             ports.ask_arrival(at);
         }
@@ -117,8 +120,7 @@ impl Ports {
 
     fn ask_arrival(&mut self, at: usize) {
         let line = &mut self.lines[at];
-        self.arrivals[at] =
-            if line.failure.is_some() { None } else { line.wire.next_arrival() };
+        self.arrivals[at] = if line.failure.is_some() { None } else { line.wire.next_arrival() };
     }
 
     /// Sends a frame out of a port; one for an unknown port is nobody's.
@@ -142,7 +144,16 @@ impl Ports {
 
     /// Pushes out what waits in the wires.
     pub(crate) fn flush(&mut self) {
-        self.lines.iter_mut().for_each(|line| line.wire.flush());
+        for line in &mut self.lines {
+            if let Err(failure) = line.wire.flush() {
+                self.unwritten.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// Whether an output cannot be written: going on would only lose frames.
+    pub(crate) const fn are_blocked(&self) -> bool {
+        self.unwritten.is_some()
     }
 
     /// Lets virtual sources begin at `now`, for runs with live wires.
@@ -155,7 +166,8 @@ impl Ports {
 
     /// Ends all wires and returns the first failure of any: reading, then writing.
     pub(crate) fn finish(&mut self) -> Option<WireError> {
-        let mut first = self.lines.iter_mut().find_map(|line| line.failure.take());
+        let read = self.lines.iter_mut().find_map(|line| line.failure.take());
+        let mut first = read.or_else(|| self.unwritten.take());
         for line in &mut self.lines {
             if let Err(failure) = line.wire.finish() {
                 first.get_or_insert(failure);

@@ -1,0 +1,131 @@
+//! The commands that are not `run`.
+
+use crate::args::{Arguments, Client, Command, Place, RulesCommand};
+use crate::config::Config;
+use crate::control::client::{AskError, ask};
+use crate::control::request::{Answer, Request};
+use crate::failure::Failure;
+use crate::run::explain::{FlowStory, PacketStory, packet_story};
+use crate::statistics::Statistics;
+use crate::{output, run, view};
+use anyhow::anyhow;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use twinpath_flow::port::PortTable;
+use twinpath_flow::text::parse_packet;
+use twinpath_offload::RuleStore;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What went wrong and whose fault it was.
+pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check { config } => check(config),
+        Command::Stats { client } => show(client, &Request::Stats, |statistics: &Statistics| {
+            view::stats::summary(statistics, None)
+        }),
+        Command::Flows { place, limit, client } => {
+            let place = place.map(|place: Place| place.name().to_owned());
+            show(client, &Request::Flows { place, limit: *limit }, view::flows::list)
+        }
+        Command::Explain { what, client } => {
+            show(client, &Request::Explain { what: what.clone() }, story)
+        }
+        Command::Rules { command } => rules(command),
+        Command::Events { client } => show(client, &Request::Events, view::events::list),
+        Command::Trace { rules, packet, config, json } => {
+            trace(rules, packet, config.as_deref(), *json)
+        }
+    }
+}
+
+/// Asks the running process and prints the answer as JSON or as `view` has it.
+fn show<T: DeserializeOwned>(
+    client: &Client,
+    request: &Request,
+    view: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    let answer = ask(client.socket.as_deref(), request).map_err(|error| match error {
+        AskError::Socket(error) => Failure::input(error),
+        error => Failure::run(error),
+    })?;
+    match answer {
+        Answer::Ok(value) if client.json => output::json(&value),
+        Answer::Ok(value) => {
+            output::text(&view(&serde_json::from_value(value).map_err(Failure::run)?))
+        }
+        Answer::Refused(error) => Err(Failure::input(anyhow!(error))),
+        Answer::Failed(error) => Err(Failure::run(anyhow!(error))),
+    }
+}
+
+/// The answer to `explain`: a flow alone, or a packet and its flow.
+fn story(answer: &Value) -> String {
+    if answer.get("packet").is_none() {
+        let flow: Option<FlowStory> = serde_json::from_value(answer["flow"].clone()).ok();
+        return view::explain::flow(flow.as_ref());
+    }
+    match serde_json::from_value::<PacketStory>(answer.clone()) {
+        Ok(story) => view::explain::packet(&story) + &view::explain::flow(story.flow.as_ref()),
+        Err(_) => answer.to_string(),
+    }
+}
+
+fn rules(command: &RulesCommand) -> Result<(), Failure> {
+    match command {
+        RulesCommand::Dump { client } => {
+            show(client, &Request::RulesDump, |rules: &Vec<String>| {
+                rules.iter().map(|rule| format!("{rule}\n")).collect()
+            })
+        }
+        RulesCommand::Add { rules, client } => {
+            let request = Request::RulesAdd { rules: rules.clone() };
+            show(client, &request, |answer: &Value| {
+                let warnings = answer["warnings"].as_array().into_iter().flatten();
+                let warnings: Vec<_> = warnings.filter_map(Value::as_str).collect();
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                format!("{} added\n", answer["added"])
+            })
+        }
+        RulesCommand::Del { selection, strict, client } => {
+            let request = Request::RulesDel { selection: selection.clone(), strict: *strict };
+            show(client, &request, |answer: &Value| {
+                let deleted = answer["deleted"].as_array().into_iter().flatten();
+                let deleted: Vec<_> = deleted.filter_map(Value::as_str).collect();
+                let mut text: String = deleted.iter().map(|rule| format!("{rule}\n")).collect();
+                text += &format!("{} deleted\n", deleted.len());
+                text
+            })
+        }
+    }
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    let rules = run::rules::load(&config).map_err(Failure::input)?;
+    output::text(&format!(
+        "{}: {} ports, {} rules, device {}\n",
+        path.display(),
+        config.ports.iter().count(),
+        rules.len(),
+        config.device.name()
+    ))
+}
+
+fn trace(rules: &Path, packet: &str, config: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let ports = match config {
+        Some(path) => Config::load(path)?.ports,
+        None => Arc::new(PortTable::default()),
+    };
+    let parsed = run::rules::read(rules, &ports).map_err(Failure::input)?;
+    let mut store = RuleStore::new();
+    store.replace(parsed);
+    let packet = parse_packet(packet, &ports).map_err(Failure::input)?;
+    let pipeline = store.pipeline(ports);
+    let (story, _) = packet_story(&pipeline, &packet.frame, packet.in_port);
+    if json { output::json(&story) } else { output::text(&view::explain::packet(&story)) }
+}

@@ -1,0 +1,136 @@
+//! Answers to requests of the control socket.
+
+use super::collect::statistics;
+use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
+use super::session::Session;
+use crate::control::request::{Answer, Request};
+use serde::Serialize;
+use serde_json::json;
+use twinpath_flow::text::{Selector, parse_packet, parse_rule, parse_selector};
+use twinpath_offload::Selection;
+use twinpath_offload::view::Place;
+
+/// Most flows in one answer: about 100 MB of text.
+const FLOWS_MAX: usize = 200_000;
+
+/// Answers one request.
+pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
+    match request {
+        Request::Stats => {
+            session.read_counters();
+            ok(&statistics(session))
+        }
+        Request::Flows { place, limit } => flows(session, place.as_deref(), *limit),
+        Request::Explain { what } => explain(session, what),
+        Request::RulesDump => {
+            let rules = session.brain.rules().rules();
+            ok(&rules.iter().map(|placed| text_of(&placed.rule)).collect::<Vec<_>>())
+        }
+        Request::RulesAdd { rules } => add_rules(session, rules),
+        Request::RulesDel { selection, strict } => delete_rules(session, selection, *strict),
+        Request::Events => ok(&session.brain.events.happenings()),
+    }
+}
+
+fn ok<T: Serialize>(value: &T) -> Answer {
+    match serde_json::to_value(value) {
+        Ok(value) => Answer::Ok(value),
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+fn flows(session: &mut Session, place: Option<&str>, limit: usize) -> Answer {
+    session.read_counters();
+    let place = match place {
+        None => None,
+        Some("card") => Some(Place::Card),
+        Some("software") => Some(Place::Software),
+        Some(other) => return Answer::Refused(format!("unknown place {other:?}")),
+    };
+    let wanted = |view: &Place| place.is_none_or(|place| place == *view);
+    let mut views: Vec<_> =
+        session.brain.engine.flows().filter(|view| wanted(&view.place)).collect();
+    let total = views.len();
+    let packets = |view: &twinpath_offload::FlowView| {
+        let card = view.counts.card.map_or(0, |card| card.counts.packets);
+        card + view.counts.software.counts.packets
+    };
+    views.sort_by_key(|view| (std::cmp::Reverse(packets(view)), view.id));
+    views.truncate(limit.min(FLOWS_MAX));
+    let flows: Vec<_> = views.iter().map(flow_story).collect();
+    ok(&json!({ "total": total, "flows": flows }))
+}
+
+fn explain(session: &mut Session, what: &str) -> Answer {
+    session.read_counters();
+    if what.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return match flow_numbered(what, &session.brain) {
+            Some(story) => ok(&json!({ "flow": story })),
+            None => Answer::Refused(format!("no flow {what}")),
+        };
+    }
+    let packet = match parse_packet(what, session.brain.ports()) {
+        Ok(packet) => packet,
+        Err(error) => return Answer::Refused(error.to_string()),
+    };
+    let (mut story, key) = packet_story(session.brain.pipeline(), &packet.frame, packet.in_port);
+    if let Some(software) = session.forwarder.software() {
+        story.flow = flow_of(&key, software, &session.brain);
+    }
+    ok(&story)
+}
+
+fn add_rules(session: &mut Session, texts: &[String]) -> Answer {
+    let mut rules = Vec::with_capacity(texts.len());
+    let mut warnings = Vec::new();
+    for text in texts {
+        match parse_rule("rule", text, session.brain.ports()) {
+            Ok(parsed) => {
+                warnings.extend(parsed.warnings.iter().map(ToString::to_string));
+                rules.push(parsed.rule);
+            }
+            Err(error) => return Answer::Refused(error.to_string()),
+        }
+    }
+    let added = rules.len();
+    session.brain.change(|store| store.add(rules));
+    settle(session, format!("{added} rules added"));
+    ok(&json!({ "added": added, "warnings": warnings }))
+}
+
+fn delete_rules(session: &mut Session, text: &str, strict: bool) -> Answer {
+    let selector = match parse_selector("selection", text, session.brain.ports()) {
+        Ok(selector) => selector,
+        Err(error) => return Answer::Refused(error.to_string()),
+    };
+    let selection = selection(&selector, strict);
+    let deleted: Vec<String> = session
+        .brain
+        .change(|store| store.delete(&selection))
+        .iter()
+        .map(|placed| text_of(&placed.rule))
+        .collect();
+    settle(session, format!("{} rules deleted", deleted.len()));
+    ok(&json!({ "deleted": deleted }))
+}
+
+/// What a parsed selection means; strict demands its priority, the default one if none is written.
+fn selection(selector: &Selector, strict: bool) -> Selection {
+    let default = twinpath_flow::rule::PRIORITY_DEFAULT;
+    Selection {
+        table: selector.table,
+        matching: selector.matching,
+        cookie: (selector.cookie.1 != 0).then_some(selector.cookie),
+        strict_priority: if strict {
+            Some(selector.strict_priority.unwrap_or(default))
+        } else {
+            selector.strict_priority
+        },
+    }
+}
+
+fn settle(session: &mut Session, event: String) {
+    let now = session.now;
+    session.brain.events.event(now, event);
+    session.brain.settle(now, session.forwarder.software_mut());
+}

@@ -1,0 +1,100 @@
+//! Collects the statistics of a session.
+
+use super::history::{Sample, ratio};
+use super::session::Session;
+use crate::statistics::{
+    CardView, FlowCounts, Packets, PortView, RuleView, Statistics, TableView, TimeView,
+};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::pipeline::PlacedRule;
+use twinpath_flow::text::match_text;
+use twinpath_flow::time::Time;
+
+/// The statistics of `session` as of now.
+pub(crate) fn statistics(session: &Session) -> Statistics {
+    let fates = session.forwarder.fates();
+    let received = session.received();
+    let totals = session.brain.engine.totals();
+    let sample = Sample { received, card: fates.card, software: fates.software };
+    let half = session.history.second_half(sample);
+    let seconds = |time: Time| time.since(session.origin.unwrap_or_default()).as_secs_f64();
+    Statistics {
+        name: session.config.name(),
+        device: session.config.device.name().to_owned(),
+        time: TimeView {
+            is_virtual: session.ports.are_virtual(),
+            seconds: session.elapsed().as_secs_f64(),
+        },
+        packets: Packets {
+            received,
+            card: fates.card,
+            software: fates.software,
+            lost: fates.lost.iter().map(|(cause, count)| ((*cause).to_owned(), *count)).collect(),
+            held: fates.held,
+            dropped: fates.dropped,
+        },
+        offload_ratio: ratio(fates.card, fates.software),
+        offload_ratio_second_half: ratio(half.0, half.1),
+        ports: session.ports.lines().iter().map(port).collect(),
+        rules: session.brain.pipeline().iter().map(|placed| rule(session, placed)).collect(),
+        flows: FlowCounts {
+            known: session.forwarder.software().map_or(0, |software| software.path.flow_count()),
+            offloaded: totals.offloaded,
+            entries: totals.entries,
+            made: session.forwarder.software().map_or(0, |s| s.path.totals().flows_made),
+        },
+        card: card(session),
+        counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
+        controller: session.brain.events.copy_count(),
+    }
+}
+
+fn port(line: &super::ports::PortLine) -> PortView {
+    PortView {
+        number: line.number.0,
+        name: line.name.clone(),
+        rx_packets: line.received.packets,
+        rx_bytes: line.received.bytes,
+        tx_packets: line.sent.packets,
+        tx_bytes: line.sent.bytes,
+        tx_dropped: line.send_dropped(),
+    }
+}
+
+fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
+    let view = session.brain.engine.rule(placed.id);
+    let counts = view.map_or(Some(Counts::default()), |view| view.counts.total());
+    RuleView {
+        table: placed.rule.table,
+        priority: placed.rule.priority,
+        matching: super::explain::rule_match(&placed.rule),
+        cookie: placed.rule.cookie,
+        packets: counts.map(|counts| counts.packets),
+        bytes: counts.map(|counts| counts.bytes),
+    }
+}
+
+fn card(session: &Session) -> Option<CardView> {
+    let (name, health) = session.forwarder.card()?;
+    let tables = session.brain.engine.tables();
+    Some(CardView {
+        name,
+        health,
+        tables: tables
+            .into_iter()
+            .map(|table| TableView {
+                name: table.name,
+                used: table.used,
+                capacity: table.capacity,
+                mask: table.mask.map(mask_text),
+            })
+            .collect(),
+    })
+}
+
+/// The fields of a mask: the match it would be with every bit set.
+fn mask_text(mask: Line) -> String {
+    let mask = Key { head: mask, tail: Line::ZERO };
+    match_text(&MaskedKey::new(&mask, mask), None)
+}

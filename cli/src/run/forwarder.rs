@@ -1,0 +1,136 @@
+//! What forwards: software alone, the interpreter, or a card with software behind it.
+
+use super::brain::Brain;
+use super::ports::Ports;
+use super::reference::Reference;
+use super::software::{Sent, Software};
+use twinpath_fallback::PacketPool;
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+
+/// What became of the packets received (design section 8); the causes of loss by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fates {
+    /// Decided by the card alone.
+    pub card: u64,
+    /// Decided by software.
+    pub software: u64,
+    /// Lost, by cause; causes that did not occur are absent.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Inside now.
+    pub held: u64,
+    /// Decided by the rules to go nowhere, by software.
+    pub dropped: u64,
+}
+
+impl Fates {
+    /// Adds a cause of loss if it occurred.
+    pub(crate) fn lose(&mut self, cause: &'static str, count: u64) {
+        if count > 0 {
+            self.lost.push((cause, count));
+        }
+    }
+}
+
+/// The device of a run.
+#[derive(Debug)]
+pub(crate) enum Forwarder {
+    /// `none`.
+    Software(Box<Software>),
+    /// `reference`.
+    Reference(Reference),
+}
+
+impl Forwarder {
+    /// Takes a frame that arrived on a physical port.
+    pub(crate) fn take(&mut self, now: Time, brain: &mut Brain, port: PortNo, frame: &[u8]) {
+        match self {
+            Self::Software(software) => {
+                let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
+                software.take((port, brain.generation(), now), frame.len(), fill);
+            }
+            Self::Reference(reference) => reference.take(now, brain, port, frame),
+        }
+    }
+
+    /// Moves everything inside on to `now`, and sends what leaves.
+    pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
+        brain.tick(now);
+        match self {
+            Self::Software(software) => {
+                if software.is_waiting() {
+                    software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
+                }
+                brain.settle(now, Some(software));
+            }
+            Self::Reference(reference) => {
+                reference.send(now, ports);
+                brain.settle(now, None);
+            }
+        }
+    }
+
+    /// When something inside happens by itself; `None` when nothing will.
+    pub(crate) fn next_event(&self) -> Option<Time> {
+        None
+    }
+
+    /// Whether nothing is inside.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Self::Software(software) => !software.is_waiting(),
+            Self::Reference(reference) => reference.is_idle(),
+        }
+    }
+
+    /// The software path, where there is one.
+    pub(crate) fn software(&self) -> Option<&Software> {
+        match self {
+            Self::Software(software) => Some(software),
+            Self::Reference(_) => None,
+        }
+    }
+
+    /// The software path, where there is one.
+    pub(crate) fn software_mut(&mut self) -> Option<&mut Software> {
+        match self {
+            Self::Software(software) => Some(software),
+            Self::Reference(_) => None,
+        }
+    }
+
+    /// Name and health of the card, where there is one.
+    pub(crate) fn card(&self) -> Option<(String, String)> {
+        None
+    }
+
+    /// What became of the packets so far.
+    pub(crate) fn fates(&self) -> Fates {
+        let mut fates = Fates::default();
+        match self {
+            Self::Software(software) => {
+                fates.software = software.decided();
+                fates.dropped = software.tally.dropped;
+                fates.lose("mtu_in", software.tally.mtu_in);
+                fates.lose("no_buffer", software.tally.no_buffer);
+            }
+            Self::Reference(reference) => {
+                fates.software = reference.decided;
+                fates.dropped = reference.dropped;
+                fates.lose("mtu_in", reference.mtu_in);
+            }
+        }
+        fates
+    }
+}
+
+/// Sends what software sent straight into the wires.
+fn emit(ports: &mut Ports, pool: &mut PacketPool, now: Time, sent: Sent) {
+    match sent {
+        Sent::Frame(port, packet) => {
+            ports.send(port, packet.frame(), now);
+            pool.give(packet);
+        }
+        Sent::Dropped(port) => ports.drop_at(port),
+    }
+}

@@ -1,0 +1,124 @@
+//! `twinpath run`: sets a session up, forwards, and tells what came of it.
+
+mod answer;
+mod brain;
+mod collect;
+mod event_ring;
+pub(crate) mod explain;
+pub(crate) mod forwarder;
+pub(crate) mod history;
+mod poll;
+mod ports;
+mod reference;
+pub(crate) mod rules;
+mod session;
+mod signals;
+mod software;
+
+use crate::args;
+use crate::clock::Clock;
+use crate::config::{Config, Device};
+use crate::control::path::{SocketError, default_socket};
+use crate::control::server::Server;
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::{output, view};
+use anyhow::Context as _;
+use brain::Brain;
+use forwarder::Forwarder;
+use history::History;
+use ports::{PortLine, Ports};
+use session::Session;
+use signals::Signals;
+use software::Software;
+use std::sync::Arc;
+use twinpath_flow::time::Time;
+use twinpath_offload::Settings;
+
+/// Runs a configuration to its end and prints the summary.
+///
+/// # Errors
+/// The configuration or a rule is wrong (nothing was opened then), something cannot be opened, a
+/// wire failed, or the summary cannot be written.
+pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let config = Config::load(&arguments.config)?;
+    let rules = rules::load(&config).map_err(Failure::input)?;
+    let mut brain = Brain::new(Arc::clone(&config.ports), rules, Settings::default());
+    brain.settle(Time::default(), None);
+    let server = open_control(&config)?;
+    let ports = open_wires(&config)?;
+    let forwarder = match config.device {
+        Device::Reference => Forwarder::Reference(reference::Reference::default()),
+        Device::None | Device::Sim => {
+            let pipeline = Arc::clone(brain.pipeline());
+            Forwarder::Software(Box::new(Software::new(brain.generation(), pipeline)))
+        }
+    };
+    let signals = Signals::catch().context("signals").map_err(Failure::run)?;
+    let mut session = Session {
+        config,
+        ports,
+        forwarder,
+        brain,
+        history: History::new(),
+        clock,
+        now: Time::default(),
+        origin: None,
+        duration: arguments.duration,
+        server,
+        signals,
+        live: Live::new(),
+    };
+    session.forward();
+    finish(&mut session, arguments)
+}
+
+/// The summary, then what failed on the way.
+fn finish(session: &mut Session, arguments: &args::Run) -> Result<(), Failure> {
+    let failure = session.ports.finish();
+    let statistics = collect::statistics(session);
+    let written = if arguments.json {
+        output::json(&statistics)
+    } else {
+        output::text(&view::stats::summary(&statistics, Some(session.clock.elapsed())))
+    };
+    match failure {
+        Some(failure) => Err(Failure::run(failure)),
+        None => written,
+    }
+}
+
+/// The control socket; a default one that cannot be made is done without, a configured one not.
+fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
+    let path = config.control.clone().unwrap_or_else(|| default_socket(&config.name()));
+    match Server::open(&path) {
+        Ok(server) => Ok(Some(server)),
+        Err(error @ SocketError::System { .. }) if config.control.is_none() => {
+            tracing::warn!("no control socket: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::run(error)),
+    }
+}
+
+fn open_wires(config: &Config) -> Result<Ports, Failure> {
+    let mut lines = Vec::with_capacity(config.wires.len());
+    for wire in &config.wires {
+        let opened = wire.wire.open(&config.folder).map_err(Failure::run)?;
+        for notice in opened.notices {
+            tracing::warn!("port {}: {notice}", wire.number.0);
+        }
+        let port = config.ports.find(wire.number).expect("wires are of ports in the table");
+        lines.push(PortLine {
+            number: wire.number,
+            name: port.name.clone(),
+            wire: opened.wire,
+            received: twinpath_flow::counters::Counts::default(),
+            sent: twinpath_flow::counters::Counts::default(),
+            dropped: 0,
+            failure: None,
+        });
+    }
+    Ok(Ports::new(lines))
+}

@@ -1,0 +1,245 @@
+//! A run in progress: wires, forwarder, brain, control socket; its event loop.
+
+use super::brain::Brain;
+use super::forwarder::Forwarder;
+use super::history::{History, Sample};
+use super::ports::Ports;
+use super::signals::Signals;
+use super::{answer, poll};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::server::Server;
+use crate::live::Live;
+use std::time::Duration;
+use twinpath_flow::time::Time;
+
+/// Frames taken from one live wire in one round.
+const ROUND_MAX: usize = 32;
+
+/// Rounds of virtual time between looks at signals, control socket and live line.
+const ROUNDS_UNATTENDED: u32 = 512;
+
+/// How long the real-time loop sleeps at most, so that nothing is ever late for good.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// How long what is inside may take to leave once no more is taken in.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// A run in progress.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its configuration.
+    pub config: Config,
+    /// Ports and wires.
+    pub ports: Ports,
+    /// Device.
+    pub forwarder: Forwarder,
+    /// Engine and rules.
+    pub brain: Brain,
+    /// How the counters grew.
+    pub history: History,
+    /// Real time.
+    pub clock: Clock,
+    /// Time of the run.
+    pub now: Time,
+    /// Time of the first packet, where time is virtual.
+    pub origin: Option<Time>,
+    /// When the run ends at the latest, counted from its origin.
+    pub duration: Option<Duration>,
+    /// Control socket.
+    pub server: Option<Server>,
+    /// Signals.
+    pub signals: Signals,
+    /// Live line.
+    pub live: Live,
+}
+
+impl Session {
+    /// Forwards until sources are drained, the duration has passed or a signal comes; then lets
+    /// leave what is inside and reads all counters.
+    pub(crate) fn forward(&mut self) {
+        if self.ports.are_virtual() {
+            self.forward_virtual();
+        } else {
+            self.forward_real();
+        }
+        self.drain();
+        self.live.clear();
+    }
+
+    /// Frames received on all ports.
+    pub(crate) fn received(&self) -> u64 {
+        self.ports.lines().iter().map(|line| line.received.packets).sum()
+    }
+
+    /// Time of the run that has passed.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now.since(self.origin.unwrap_or_default())
+    }
+
+    fn end(&self) -> Time {
+        let origin = self.origin.unwrap_or_default();
+        self.duration.map_or(Time(u64::MAX), |duration| origin.after(duration))
+    }
+
+    /// Time goes from event to event; ties at input go to the lower port.
+    fn forward_virtual(&mut self) {
+        self.origin = self.ports.next_arrival().map(|(time, _)| time);
+        self.now = self.origin.unwrap_or_default();
+        let mut unattended = 0;
+        // Ends: every round hands on a frame, or moves time to an event of the device, and
+        // sources and what is inside are finite, or the duration or a signal ends it.
+        loop {
+            unattended += 1;
+            if unattended >= ROUNDS_UNATTENDED {
+                unattended = 0;
+                self.attend();
+                self.ports.flush();
+                if self.signals.end_wanted() || self.ports.are_blocked() {
+                    return;
+                }
+            }
+            let arrival = self.ports.next_arrival();
+            if arrival.is_none() && self.forwarder.is_idle() {
+                return;
+            }
+            let timer = self.brain.engine.next_timeout();
+            let events = [arrival.map(|(time, _)| time), self.forwarder.next_event(), timer];
+            let Some(next) = events.into_iter().flatten().min() else { return };
+            if next >= self.end() {
+                self.now = self.end();
+                return;
+            }
+            if next > self.now {
+                self.now = next;
+                self.advance();
+            }
+            match arrival {
+                Some((time, at)) if time <= self.now => {
+                    self.receive(at, 1);
+                    self.advance();
+                }
+                _ => self.advance(),
+            }
+        }
+    }
+
+    /// Time is the clock's; waits for descriptors when there is nothing to do.
+    fn forward_real(&mut self) {
+        self.now = self.clock.now();
+        self.origin = Some(self.now);
+        self.ports.start_at(self.now);
+        // Ends: by duration, by a signal, or when every source is finite and drained.
+        loop {
+            self.now = self.clock.now();
+            self.attend();
+            if self.signals.end_wanted() || self.ports.are_blocked() || self.now >= self.end() {
+                return;
+            }
+            let mut taken = 0;
+            for at in 0..self.ports.lines().len() {
+                taken += self.receive(at, ROUND_MAX);
+                self.advance();
+            }
+            self.ports.flush();
+            if self.ports.are_finished() && self.forwarder.is_idle() {
+                return;
+            }
+            if taken == 0 {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Waits until a descriptor is ready or something is due.
+    fn sleep(&self) {
+        let arrival = self.ports.next_arrival().map(|(time, _)| time);
+        let events = [
+            arrival,
+            self.forwarder.next_event(),
+            self.brain.engine.next_timeout(),
+            self.server.as_ref().and_then(Server::deadline),
+            Some(self.end()),
+            Some(self.now.after(SLEEP_MAX)),
+        ];
+        let due = events.into_iter().flatten().min().unwrap_or(self.now);
+        poll::wait(due.since(self.clock.now()), &self.ports, self.server.as_ref(), &self.signals);
+    }
+
+    fn receive(&mut self, at: usize, limit: usize) -> usize {
+        let (forwarder, brain, now) = (&mut self.forwarder, &mut self.brain, self.now);
+        self.ports.receive(at, now, limit, &mut |port, frame, _| {
+            forwarder.take(now, brain, port, frame);
+        })
+    }
+
+    fn advance(&mut self) {
+        self.forwarder.advance(self.now, &mut self.brain, &mut self.ports);
+        let received = self.received();
+        if self.history.is_due(received) {
+            let fates = self.forwarder.fates();
+            let (card, software) = (fates.card, fates.software);
+            self.history.keep(Sample { received, card, software });
+        }
+    }
+
+    /// Lets leave what is inside, then brings all counters up to date.
+    fn drain(&mut self) {
+        let deadline = self.now.after(DRAIN_MAX);
+        let real = !self.ports.are_virtual();
+        while !(self.forwarder.is_idle() && !self.brain.is_changing()) && self.now < deadline {
+            let next = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
+            let Some(next) = next.into_iter().flatten().min() else { break };
+            if real {
+                let due = next.since(self.clock.now());
+                poll::wait(due, &self.ports, self.server.as_ref(), &self.signals);
+                self.now = self.clock.now();
+            } else {
+                self.now = self.now.max(next);
+            }
+            self.advance();
+        }
+        self.read_counters();
+        self.ports.flush();
+    }
+
+    /// Brings the counters of all flows and rules up to date.
+    pub(crate) fn read_counters(&mut self) {
+        if let Some(software) = self.forwarder.software() {
+            software.report(self.now, None, &mut self.brain);
+        }
+        self.forwarder.advance(self.now, &mut self.brain, &mut self.ports);
+    }
+
+    /// Looks after signals, the control socket and the live line.
+    fn attend(&mut self) {
+        let real_now = self.clock.now();
+        if self.signals.take_reload() {
+            self.reload();
+        }
+        if let Some(mut server) = self.server.take() {
+            server.serve(real_now, |request| answer::answer(self, &request));
+            self.server = Some(server);
+        }
+        if self.live.is_due(real_now) {
+            let fates = self.forwarder.fates();
+            self.live.show(real_now, self.received(), &fates, self.elapsed());
+        }
+    }
+
+    /// Reads the rule file again; a bad one changes nothing.
+    fn reload(&mut self) {
+        let now = self.now;
+        match super::rules::load(&self.config) {
+            Ok(rules) => {
+                let count = rules.len();
+                self.brain.change(|store| store.replace(rules));
+                self.brain.settle(now, self.forwarder.software_mut());
+                self.brain.events.event(now, format!("rule file read again, {count} rules"));
+            }
+            Err(error) => {
+                self.brain.events.error(now, format!("rule file refused, rules kept: {error:#}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The statistics of a run (design section 8): what is shown, and the keys of the JSON.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything about a run in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Statistics {
+    /// Name of the run.
+    pub name: String,
+    /// `sim`, `none` or `reference`.
+    pub device: String,
+    /// Time of the run.
+    pub time: TimeView,
+    /// Received packets by fate.
+    pub packets: Packets,
+    /// card / (card + software); null when nothing was decided.
+    pub offload_ratio: Option<f64>,
+    /// The same over the second half of the packets received.
+    pub offload_ratio_second_half: Option<f64>,
+    /// Physical ports.
+    pub ports: Vec<PortView>,
+    /// Rules in place, by table and falling priority.
+    pub rules: Vec<RuleView>,
+    /// Flows.
+    pub flows: FlowCounts,
+    /// The card; null without one.
+    pub card: Option<CardView>,
+    /// Seconds between which the card's counts are unknowable: totals are lower bounds.
+    pub counter_gap: Option<(f64, f64)>,
+    /// Packets copied to the controller.
+    pub controller: u64,
+}
+
+/// Time of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TimeView {
+    /// Whether time is the captures' own.
+    #[serde(rename = "virtual")]
+    pub is_virtual: bool,
+    /// Seconds passed.
+    pub seconds: f64,
+}
+
+/// Received packets; each has exactly one fate: received = card + software + lost + held.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Packets {
+    /// All.
+    pub received: u64,
+    /// Decided by the card alone.
+    pub card: u64,
+    /// Decided by software.
+    pub software: u64,
+    /// Lost, by cause.
+    pub lost: BTreeMap<String, u64>,
+    /// Inside now.
+    pub held: u64,
+    /// Decided by the rules to go nowhere, a part of card + software.
+    pub dropped: u64,
+}
+
+/// A physical port; bytes without FCS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PortView {
+    /// Number.
+    pub number: u16,
+    /// Name.
+    pub name: String,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames that should have been sent and were not.
+    pub tx_dropped: u64,
+}
+
+/// A rule; null where the counts are unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RuleView {
+    /// Table.
+    pub table: u8,
+    /// Priority.
+    pub priority: u16,
+    /// Match as text.
+    #[serde(rename = "match")]
+    pub matching: String,
+    /// Cookie.
+    pub cookie: u64,
+    /// Packets.
+    pub packets: Option<u64>,
+    /// Their bytes as received.
+    pub bytes: Option<u64>,
+}
+
+/// Flows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FlowCounts {
+    /// Known now.
+    pub known: usize,
+    /// Of those, with an entry in the card.
+    pub offloaded: usize,
+    /// Entries in the card.
+    pub entries: usize,
+    /// Made since the run began.
+    pub made: u64,
+}
+
+/// The card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CardView {
+    /// Name.
+    pub name: String,
+    /// `good`, `bypass`, `starting`, or why it is dead.
+    pub health: String,
+    /// Tables.
+    pub tables: Vec<TableView>,
+}
+
+/// A table of the card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableView {
+    /// Name.
+    pub name: String,
+    /// Entries in it.
+    pub(crate) used: u32,
+    /// Entries it can hold at most.
+    pub capacity: u32,
+    /// Fields it compares, as text; null when it has no mask.
+    pub mask: Option<String>,
+}

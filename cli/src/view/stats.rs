@@ -1,0 +1,107 @@
+//! Statistics for people.
+
+use super::{known, lines, table};
+use crate::statistics::{Packets, Statistics};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The statistics as tables; `wall` is how long the run took by the clock.
+pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String {
+    let mut text = head(statistics, wall);
+    text.push('\n');
+    text += &ports(statistics);
+    if !statistics.rules.is_empty() {
+        text.push('\n');
+        text += &rules(statistics);
+    }
+    if let Some(card) = &statistics.card {
+        let _ = writeln!(text, "\ncard {}: {}", card.name, card.health);
+        let mut rows = table(&["table", "used", "capacity", "mask"], &[1, 2]);
+        for each in &card.tables {
+            let mask = each.mask.clone().unwrap_or_default();
+            rows.add_row([
+                each.name.clone(),
+                each.used.to_string(),
+                each.capacity.to_string(),
+                mask,
+            ]);
+        }
+        text += &lines(&rows);
+    }
+    text
+}
+
+fn head(statistics: &Statistics, wall: Option<Duration>) -> String {
+    let Packets { received, card, software, lost, held, dropped } = &statistics.packets;
+    let kind = if statistics.time.is_virtual { "virtual" } else { "real" };
+    let mut text = format!(
+        "{} on device {}: {:.6} s of {kind} time",
+        statistics.name, statistics.device, statistics.time.seconds
+    );
+    if let Some(wall) = wall {
+        let _ = write!(text, ", {:.1} s by the clock", wall.as_secs_f64());
+    }
+    let _ = writeln!(text, "\n\nreceived  {received:>14}");
+    for (name, count) in [("card", card), ("software", software)] {
+        let _ = writeln!(text, "  {name:<8}{count:>14}  {}", share(*count, *received));
+    }
+    let all_lost: u64 = lost.values().sum();
+    let causes: Vec<String> =
+        lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    let _ = writeln!(text, "  lost    {all_lost:>14}  {}", causes.join(", "));
+    let _ = writeln!(text, "  held    {held:>14}");
+    let _ = writeln!(text, "dropped   {dropped:>14}  by the rules");
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |r| format!("{r:.4}"));
+    let _ = writeln!(
+        text,
+        "offloaded {:>14}  second half {}",
+        ratio(statistics.offload_ratio),
+        ratio(statistics.offload_ratio_second_half)
+    );
+    let flows = &statistics.flows;
+    let _ = writeln!(
+        text,
+        "flows     {:>14}  {} made, {} in the card with {} entries",
+        flows.known, flows.made, flows.offloaded, flows.entries
+    );
+    if let Some((from, until)) = statistics.counter_gap {
+        let _ = writeln!(text, "card counters unknown from {from:.3} s to {until:.3} s");
+    }
+    text
+}
+
+fn share(part: u64, whole: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+    if whole == 0 { String::new() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
+}
+
+fn ports(statistics: &Statistics) -> String {
+    let heads = ["port", "name", "rx packets", "rx bytes", "tx packets", "tx bytes", "tx dropped"];
+    let mut rows = table(&heads, &[0, 2, 3, 4, 5, 6]);
+    for port in &statistics.ports {
+        rows.add_row([
+            port.number.to_string(),
+            port.name.clone(),
+            port.rx_packets.to_string(),
+            port.rx_bytes.to_string(),
+            port.tx_packets.to_string(),
+            port.tx_bytes.to_string(),
+            port.tx_dropped.to_string(),
+        ]);
+    }
+    lines(&rows)
+}
+
+fn rules(statistics: &Statistics) -> String {
+    let mut rows = table(&["table", "priority", "packets", "bytes", "match"], &[0, 1, 2, 3]);
+    for rule in &statistics.rules {
+        rows.add_row([
+            rule.table.to_string(),
+            rule.priority.to_string(),
+            known(rule.packets),
+            known(rule.bytes),
+            rule.matching.clone(),
+        ]);
+    }
+    lines(&rows)
+}
