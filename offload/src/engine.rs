@@ -1,86 +1,275 @@
-//! The engine: wanted state in, card operations out.
+//! The engine: holds the parts together, takes inputs apart, hands out outputs.
 
-use crate::io::{Input, Output};
-use crate::view::{FlowView, RuleView, Settings, TableView, Totals};
-use std::collections::VecDeque;
-use twinpath_flow::card::{CounterSink, EntryCounts, EntryId};
-use twinpath_flow::rule::RuleId;
+use crate::change::Change;
+use crate::event::EngineEvent;
+use crate::flows::{FlowIndex, FlowRecord, FlowTable, Stage};
+use crate::io::{Input, Output, RemoveCause};
+use crate::ledger::Ledger;
+use crate::place::Budget;
+use crate::round::Rounds;
+use crate::rule_book::RuleBook;
+use crate::view::Settings;
+use crate::wheel::Wheel;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_flow::card::{CounterSink, EntryCounts, EntryId, Fence, Generation, TableId};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::key::{Key, Line};
+use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
+
+/// An operation without an answer for so long means a reset; drivers have shorter deadlines.
+pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A held entry whose earlier packets software has not sent by then is taken out again.
+pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
+
+/// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
+pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
 
 /// The brain, sans-I/O.
 #[derive(Debug)]
 pub struct Engine {
-    outputs: VecDeque<Output>,
+    pub(crate) settings: Settings,
+    /// Time of the input being handled.
+    pub(crate) now: Time,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) flows: FlowTable,
+    pub(crate) rules: RuleBook,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) current: Generation,
+    pub(crate) change: Option<Change>,
+    pub(crate) ledger: Option<Ledger>,
+    /// Whether a card was ever up, so that its absence means that it is down.
+    pub(crate) had_card: bool,
+    pub(crate) next_tag: u64,
+    /// Entries that hold packets, in the order in which they were added.
+    pub(crate) held: VecDeque<(EntryId, Fence, Time)>,
+    /// How far software has processed what the card delivered.
+    pub(crate) processed: Fence,
+    /// Packets of flows, those of gone ones included.
+    pub(crate) card: Counts,
+    pub(crate) software: Counts,
+    pub(crate) card_unknown: bool,
+    pub(crate) gap: Option<(Time, Time)>,
+    /// Entries of the sweep that is being given.
+    pub(crate) swept: Vec<EntryCounts>,
+    pub(crate) rounds: Rounds,
+    /// Flows with packets in software this round that are not wholly in the card.
+    pub(crate) warm: Vec<FlowIndex>,
+    /// Heat that wants each mask, of flows for which no bank has one.
+    pub(crate) demand: BTreeMap<Line, u64>,
+    /// Who gets the places that evicted entries leave.
+    pub(crate) vacancies: Vacancies,
+    pub(crate) budget: Budget,
+    pub(crate) idle: Wheel<(FlowIndex, FlowId)>,
 }
 
 impl Engine {
-    /// An engine without rules, flows or card.
+    /// An engine without flows or card; `pipeline` is in force as generation 0.
     #[must_use]
-    pub fn new(_settings: Settings, _now: Time) -> Self {
-        Self { outputs: VecDeque::new() }
+    pub fn new(settings: Settings, pipeline: Arc<Pipeline>, now: Time) -> Self {
+        let mut rules = RuleBook::default();
+        rules.add(&pipeline, now);
+        rules.keep(&pipeline);
+        Self {
+            now,
+            outputs: VecDeque::new(),
+            flows: FlowTable::default(),
+            rules,
+            pipeline,
+            current: Generation(0),
+            change: None,
+            ledger: None,
+            had_card: false,
+            next_tag: 1,
+            held: VecDeque::new(),
+            processed: Fence::default(),
+            card: Counts::default(),
+            software: Counts::default(),
+            card_unknown: false,
+            gap: None,
+            swept: Vec::new(),
+            rounds: Rounds::new(now),
+            warm: Vec::new(),
+            demand: BTreeMap::new(),
+            vacancies: Vacancies::new(),
+            budget: Budget::new(settings.updates_per_second, now),
+            idle: Wheel::default(),
+            settings,
+        }
     }
 
     /// Takes one input. Follow with [`Self::poll_output`] until `None`.
-    pub fn handle(&mut self, _now: Time, input: Input) {
-        if let Input::PipelineChange { generation, .. } = input {
-            self.outputs.push_back(Output::Committed(generation));
+    ///
+    /// `now` never goes back; an earlier one is taken for the latest.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::FlowMade { id, flow, key, from, until } => {
+                let record = FlowRecord::new(id, flow, from, self.now);
+                self.flow_made(record, &key, until);
+            }
+            Input::Hit { id, key } => self.hit(id, &key),
+            Input::SoftwareCounts { id, counts, last_used } => {
+                self.software_counts(id, counts, last_used);
+            }
+            Input::SoftwareReported => self.rounds.software_done = true,
+            Input::FlowGone { id, counts, last_used } => self.flow_gone(id, counts, last_used),
+            Input::ExceptionCounts { rule, counts } => {
+                if let Some(record) = self.rules.get_mut(rule) {
+                    record.software += counts;
+                    record.used(self.now);
+                }
+            }
+            Input::CardUp { capabilities, epoch, generation } => {
+                self.card_up(capabilities, epoch, generation);
+            }
+            Input::Card(event) => self.card_event(event),
+            Input::Swept(sweep) => self.swept(sweep),
+            Input::SweepFailed => {
+                self.swept.clear();
+                self.rounds.card_done = true;
+            }
+            Input::Fence(fence) => self.fence(&fence),
+            Input::PipelineChange { generation, pipeline, stale } => {
+                self.pipeline_change(generation, pipeline, &stale);
+            }
+            Input::Timeout => {}
         }
+        self.run_due();
+    }
+
+    /// What time alone brings about.
+    fn run_due(&mut self) {
+        self.expire_holds();
+        self.expire_operations();
+        self.advance_change();
+        self.run_round();
     }
 
     /// The next thing to do, `None` when there is nothing more for now.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let window = self.settings.ops_in_flight;
+        self.ledger.as_mut()?.hand_out(self.now, window).map(Output::Card)
     }
 
-    /// When [`Input::Timeout`] is due at the latest.
+    /// When [`Input::Timeout`] is due at the latest; `None` when only inputs can bring something.
     #[must_use]
-    pub const fn next_timeout(&self) -> Option<Time> {
-        None
+    pub fn next_timeout(&self) -> Option<Time> {
+        let hold = self.held.front().map(|(_, _, since)| since.after(HOLD_DEADLINE));
+        let operation = self.ledger.as_ref().and_then(Ledger::oldest);
+        let operation = operation.map(|since| since.after(OP_DEADLINE));
+        [hold, operation, self.next_round()].into_iter().flatten().min()
     }
 
-    /// Everything known about a flow.
-    #[must_use]
-    pub const fn flow(&self, _id: FlowId) -> Option<FlowView> {
-        None
+    /// Puts an event on the outputs.
+    pub(crate) fn tell(&mut self, event: EngineEvent) {
+        self.outputs.push_back(Output::Event(event));
     }
 
-    /// All flows, by slot.
-    pub fn flows(&self) -> impl Iterator<Item = FlowView> + '_ {
-        std::iter::empty()
+    fn flow_made(&mut self, record: FlowRecord, key: &Key, until: Option<Generation>) {
+        let (id, now) = (record.id, self.now);
+        let Some(index) = self.flows.insert(record) else {
+            self.tell(EngineEvent::UnexpectedFlow { flow: id });
+            return;
+        };
+        self.idle.insert(now.after(self.settings.flow_idle), (index, id));
+        if let Some(until) = until {
+            if until <= self.current {
+                self.remove_flow(index, RemoveCause::Stale);
+                return;
+            }
+            self.make_stale(index, until);
+            return;
+        }
+        for rule in self.rules_of(index) {
+            if let Some(rule) = self.rules.get_mut(rule) {
+                rule.used(now);
+            }
+        }
+        self.seen(index, key);
     }
 
-    /// Counts of a rule, kept after it ended until its change is committed.
-    #[must_use]
-    pub const fn rule(&self, _id: RuleId) -> Option<RuleView> {
-        None
+    fn hit(&mut self, id: FlowId, key: &Key) {
+        match self.flows.find(id) {
+            Some(index) => self.seen(index, key),
+            None => self.tell(EngineEvent::UnexpectedFlow { flow: id }),
+        }
     }
 
-    /// The card's tables; empty without a card.
-    #[must_use]
-    pub const fn tables(&self) -> Vec<TableView> {
-        Vec::new()
+    /// A packet of the flow is in software: tries to place it.
+    fn seen(&mut self, index: FlowIndex, key: &Key) {
+        self.warm(index);
+        let outcome = self.offer(index, Some(key));
+        let Some(record) = self.flows.get_mut(index) else { return };
+        if outcome.is_err() && record.flow.matching.matches(key) {
+            record.remember(key);
+        }
     }
 
-    /// Sums.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::default()
+    /// Puts a flow on the list of those to be placed at the end of the round, once.
+    pub(crate) fn warm(&mut self, index: FlowIndex) {
+        let round = self.rounds.number;
+        if let Some(record) = self.flows.get_mut(index)
+            && record.warm_round != Some(round)
+        {
+            record.warm_round = Some(round);
+            self.warm.push(index);
+        }
     }
 
-    /// The flow of an entry, for frames the card sent with one.
-    #[must_use]
-    pub const fn entry_flow(&self, _entry: EntryId) -> Option<FlowId> {
-        None
+    fn software_counts(&mut self, id: FlowId, counts: Counts, last_used: Option<Time>) {
+        match self.flows.find(id) {
+            Some(index) => self.credit_software(index, counts, last_used),
+            None => self.tell(EngineEvent::UnexpectedFlow { flow: id }),
+        }
     }
 
-    /// Whether a change waits for its commit.
-    #[must_use]
-    pub const fn change_pending(&self) -> bool {
-        false
+    fn flow_gone(&mut self, id: FlowId, counts: Counts, last_used: Option<Time>) {
+        let Some(index) = self.flows.find(id) else {
+            self.tell(EngineEvent::UnexpectedFlow { flow: id });
+            return;
+        };
+        self.credit_software(index, counts, last_used);
+        if let Some(record) = self.flows.get_mut(index) {
+            record.stage = Stage::Departed;
+        }
+        self.doom_entries(index, crate::ledger::Doom::Now);
+        self.drop_if_done(index);
+    }
+
+    /// Forgets a departed flow without entries.
+    pub(crate) fn drop_if_done(&mut self, index: FlowIndex) {
+        let done =
+            |record: &FlowRecord| record.stage == Stage::Departed && record.entries.is_empty();
+        if self.flows.get(index).is_some_and(done) {
+            self.flows.remove(index);
+        }
+    }
+
+    /// Tells the software path to drop a flow.
+    pub(crate) fn remove_flow(&mut self, index: FlowIndex, cause: RemoveCause) {
+        if let Some(record) = self.flows.get_mut(index) {
+            record.stage = Stage::Removing;
+            let id = record.id;
+            self.outputs.push_back(Output::RemoveFlow { id, cause });
+        }
     }
 }
 
 impl CounterSink for Engine {
-    fn entry(&mut self, _counts: EntryCounts) {}
+    /// Takes one entry of a sweep; [`Input::Swept`] ends it. More entries than the ledger has are
+    /// ignored.
+    fn entry(&mut self, counts: EntryCounts) {
+        let entries = self.ledger.as_ref().map_or(0, |ledger| ledger.entries.len());
+        if self.swept.len() <= entries {
+            self.swept.push(counts);
+        }
+    }
 }

@@ -7,16 +7,30 @@
 //! - [`rules`]: the wanted rules and their identities, a value beside the engine.
 #![forbid(unsafe_code)]
 
+mod change;
+mod complete;
+mod count;
 pub mod engine;
 pub mod event;
+mod evict;
+mod express;
+mod flows;
+mod heat;
 pub mod io;
+mod ledger;
+mod place;
+mod query;
+mod round;
+mod rule_book;
 pub mod rules;
+mod table;
 pub mod view;
+mod wheel;
 pub mod why;
 
 pub use engine::Engine;
 pub use event::EngineEvent;
 pub use io::{Input, Output};
-pub use rules::{RuleStore, Selection};
+pub use rules::RuleStore;
 pub use view::{FlowView, Place, Settings};
 pub use why::WhyNot;

@@ -171,7 +171,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             flow_idle: Duration::from_secs(10),
-            sweep_interval: Duration::from_millis(500),
+            sweep_interval: Duration::from_millis(100),
             threshold: 0,
             updates_per_second: 200_000,
             specialisations: 64,

@@ -1,6 +1,5 @@
 //! Why a flow is not in the card, as a value.
 
-use std::time::Duration;
 use twinpath_flow::card::Refusal;
 use twinpath_flow::edit::FoldError;
 use twinpath_flow::field::Field;
@@ -27,6 +26,15 @@ pub enum WhyNot {
     /// No exact bank has a mask that covers the flow's, and no ternary table is there.
     #[error("no bank has a mask for it")]
     NoBank,
+    /// A bank would take its packets one by one, and none was seen in software lately.
+    #[error("no packet of it seen in software lately")]
+    NoPacketSeen,
+    /// It has as many entries as one flow may have.
+    #[error("{0} entries, as many as one flow may have")]
+    Specialisations(usize),
+    /// An entry of another flow serves the same packets (with the same fate).
+    #[error("an entry of another flow serves its packets")]
+    Covered,
     /// The tables for it are full of hotter flows.
     #[error("table full and colder than the coldest entry")]
     TableFull,
@@ -50,9 +58,6 @@ pub enum WhyNot {
     /// A rule of it has an idle timeout, and the card does not count.
     #[error("idle timeout needs counters, which the card lacks")]
     NeedsCounters,
-    /// Waits for another try after a refusal.
-    #[error("backing off for {} ms", .0.as_millis())]
-    BackOff(Duration),
     /// It ends with the pipeline change under way, or has ended.
     #[error("stale under the next rules")]
     Stale,

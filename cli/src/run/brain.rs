@@ -51,7 +51,7 @@ impl Brain {
         store.replace(rules);
         let pipeline = Arc::new(store.pipeline(Arc::clone(&ports)));
         Self {
-            engine: Engine::new(settings, Time::default()),
+            engine: Engine::new(settings, Arc::clone(&pipeline), Time::default()),
             events: EventRing::default(),
             operations: VecDeque::new(),
             wants: Wants::default(),

@@ -1,0 +1,329 @@
+//! What the card reports: completions move entries from state to state; death empties the ledger.
+
+use crate::engine::{Engine, HOLD_DEADLINE, OP_DEADLINE};
+use crate::event::EngineEvent;
+use crate::flows::FlowIndex;
+use crate::io::{Output, ResetCause};
+use crate::ledger::{Doom, Ledger, Op};
+use crate::table::Mask;
+use crate::view::EntryState;
+use crate::why::WhyNot;
+use std::sync::Arc;
+use twinpath_flow::card::{
+    Capabilities, Done, EntryCounts, EntryId, Epoch, Event, Fence, Generation, OpTag, Refusal,
+    TableId,
+};
+
+/// Refused deletes of one entry after which the card is reset.
+const DELETE_TRIES: u32 = 3;
+
+/// Whether `processed` has passed `fence` on every queue.
+fn passed(fence: &Fence, processed: &Fence) -> bool {
+    fence.delivered.iter().zip(processed.delivered).all(|(wanted, done)| *wanted <= done)
+}
+
+impl Engine {
+    pub(crate) fn card_event(&mut self, event: Event) {
+        match event {
+            Event::Done { tag, result } => self.complete(tag, result),
+            Event::Link { port, up } => self.tell(EngineEvent::Link { port, up }),
+            Event::HoldCancelled { id } => self.lost(id, Refusal::HoldOverflow),
+            // `Input::CardUp` follows, with the capabilities.
+            Event::Up(_) => {}
+            Event::ResetRequest => self.reset(ResetCause::Requested),
+            Event::Dead(cause) => {
+                self.tell(EngineEvent::CardDead(cause));
+                self.reset(ResetCause::Dead);
+            }
+        }
+    }
+
+    pub(crate) fn card_up(
+        &mut self,
+        capabilities: Arc<Capabilities>,
+        epoch: Epoch,
+        generation: Generation,
+    ) {
+        self.card_down();
+        let card = capabilities.card.clone();
+        let mut ledger = Ledger::new(capabilities, epoch, self.now, self.next_tag);
+        if generation != self.current && ledger.capabilities.generations {
+            ledger.commit(self.current);
+        }
+        self.ledger = Some(ledger);
+        self.had_card = true;
+        self.processed = Fence::default();
+        self.tell(EngineEvent::CardUp { card, epoch });
+        let mut all = Vec::with_capacity(self.flows.len());
+        for (index, record) in self.flows.iter_mut() {
+            record.judged = None;
+            record.retry_at = self.now;
+            all.push(index);
+        }
+        all.into_iter().for_each(|index| self.warm(index));
+        self.place_warm();
+    }
+
+    /// Empties the ledger: the card holds nothing any more, or nothing that can be trusted.
+    fn card_down(&mut self) {
+        let Some(ledger) = self.ledger.take() else { return };
+        self.next_tag = ledger.next_tag();
+        let now = self.now;
+        let mut gone: Vec<FlowIndex> = Vec::new();
+        for (index, record) in self.flows.iter_mut() {
+            record.judged = None;
+            record.entries.clear();
+            if record.why_not != Some(WhyNot::Stale) {
+                record.explain(now, Some(WhyNot::CardDown));
+            }
+            gone.push(index);
+        }
+        gone.into_iter().for_each(|index| self.drop_if_done(index));
+        self.held.clear();
+        self.swept.clear();
+        self.demand.clear();
+        self.vacancies.clear();
+        self.rounds.card_done = true;
+        if ledger.capabilities.counters && !ledger.entries.is_empty() {
+            self.lose_counters(self.rounds.last_sweep.max(ledger.up_since));
+        }
+        // No packet is decided by the old generation any more.
+        self.committed();
+    }
+
+    /// Gives the card up and asks for its reset, once.
+    pub(crate) fn reset(&mut self, cause: ResetCause) {
+        if self.ledger.is_some() {
+            self.tell(EngineEvent::ResetWanted(cause));
+            self.card_down();
+            self.outputs.push_back(Output::ResetCard(cause));
+        }
+    }
+
+    fn complete(&mut self, tag: OpTag, result: Result<Done, Refusal>) {
+        let Some(op) = self.ledger.as_mut().and_then(|ledger| ledger.end(tag)) else {
+            // Operations of an earlier epoch end so, as announced.
+            if result != Err(Refusal::Reset) {
+                self.tell(EngineEvent::UnknownCompletion { tag });
+            }
+            return;
+        };
+        if result == Err(Refusal::Timeout) {
+            self.reset(ResetCause::LostOperation);
+            return;
+        }
+        match op {
+            Op::SetMask(table) => self.mask_set(tag, table, result.err()),
+            Op::Add(id) => self.added(id, result),
+            Op::Release(id) => self.released(id, result.err()),
+            Op::Delete(id, _) => self.deleted(id, result),
+            Op::Commit(generation) => self.commit_ended(tag, generation, result.err()),
+        }
+    }
+
+    fn mask_set(&mut self, tag: OpTag, table: TableId, refusal: Option<Refusal>) {
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let table = ledger.table_mut(table);
+        match (table.mask, refusal) {
+            (Mask::Wanted(mask), None) => {
+                table.mask = Mask::Set(mask);
+                self.place_warm();
+            }
+            (_, None) => {}
+            (_, Some(refusal)) => {
+                table.mask = Mask::Refused;
+                self.tell(EngineEvent::OperationRefused { tag, refusal });
+            }
+        }
+    }
+
+    fn commit_ended(&mut self, tag: OpTag, generation: Generation, refusal: Option<Refusal>) {
+        match refusal {
+            None if self.change.as_ref().is_some_and(|c| c.generation == generation) => {
+                self.committed();
+            }
+            None | Some(Refusal::Reset) => {}
+            Some(refusal) => {
+                self.tell(EngineEvent::OperationRefused { tag, refusal });
+                self.reset(ResetCause::LostOperation);
+            }
+        }
+    }
+
+    fn added(&mut self, id: EntryId, result: Result<Done, Refusal>) {
+        let done = match result {
+            Ok(done) => done,
+            Err(refusal) => return self.lost(id, refusal),
+        };
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.entries.get_mut(&id) else { return };
+        if ledger.capabilities.hold_frames == 0 {
+            self.in_card(id);
+            return;
+        }
+        match done.fence.filter(|fence| !passed(fence, &self.processed)) {
+            None => ledger.release(id),
+            Some(fence) => {
+                entry.state = EntryState::Held;
+                let flow = entry.flow;
+                self.held.push_back((id, fence, self.now));
+                if let Some(record) = self.flows.get_mut(flow)
+                    && record.why_not == Some(WhyNot::Pending)
+                {
+                    record.explain(self.now, Some(WhyNot::Held));
+                }
+            }
+        }
+    }
+
+    fn released(&mut self, id: EntryId, refusal: Option<Refusal>) {
+        match refusal {
+            None => self.in_card(id),
+            Some(refusal @ (Refusal::HoldOverflow | Refusal::NoEntry | Refusal::Reset)) => {
+                self.lost(id, refusal)
+            }
+            // Whether it serves is uncertain: out with it.
+            Some(refusal) => self.cancel(id, refusal),
+        }
+    }
+
+    fn cancel(&mut self, id: EntryId, refusal: Refusal) {
+        let now = self.now;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.entries.get_mut(&id) else { return };
+        let flow = entry.flow;
+        entry.doom = entry.doom.or(Some(Doom::Now));
+        ledger.delete(id);
+        self.settled(id);
+        if let Some(record) = self.flows.get_mut(flow) {
+            record.refused(now, refusal);
+        }
+    }
+
+    /// The entry serves.
+    fn in_card(&mut self, id: EntryId) {
+        let now = self.now;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.entries.get_mut(&id) else { return };
+        entry.state = EntryState::InCard;
+        let (flow, doomed) = (entry.flow, entry.doom.is_some());
+        if doomed {
+            ledger.delete(id);
+            self.settled(id);
+        } else if let Some(record) = self.flows.get_mut(flow) {
+            record.accepted(now);
+        }
+    }
+
+    /// A doomed entry has settled and its `Delete` is made: in order, that is enough for a commit.
+    fn settled(&mut self, id: EntryId) {
+        if self.ledger.as_ref().is_some_and(|ledger| ledger.capabilities.generations) {
+            self.unblock_change(id);
+        }
+    }
+
+    fn deleted(&mut self, id: EntryId, result: Result<Done, Refusal>) {
+        let now = self.now;
+        match result {
+            Ok(done) => {
+                if let Some(counts) = done.counts {
+                    self.credit_card(id, EntryCounts { id, counts, last_hit: None }, now);
+                }
+                self.gone(id);
+            }
+            Err(Refusal::Reset) => self.gone(id),
+            Err(Refusal::NoEntry) => {
+                self.note_lost_counts(id);
+                self.gone(id);
+            }
+            Err(_) => {
+                let Some(ledger) = self.ledger.as_mut() else { return };
+                let Some(entry) = ledger.entries.get_mut(&id) else { return };
+                entry.delete_refusals += 1;
+                if entry.delete_refusals < DELETE_TRIES {
+                    ledger.delete(id);
+                } else {
+                    self.reset(ResetCause::StuckEntry);
+                }
+            }
+        }
+    }
+
+    fn note_lost_counts(&mut self, id: EntryId) {
+        let Some(ledger) = self.ledger.as_ref() else { return };
+        if let Some(entry) = ledger.entries.get(&id).filter(|_| ledger.capabilities.counters) {
+            self.lose_counters(entry.as_of);
+        }
+    }
+
+    /// The entry is gone, not because the host took it out.
+    fn lost(&mut self, id: EntryId, refusal: Refusal) {
+        let now = self.now;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.entries.get(&id) else { return };
+        let (index, table) = (entry.flow, entry.table);
+        if refusal == Refusal::TableFull {
+            let table = ledger.table_mut(table);
+            table.refused_for_room();
+        }
+        self.gone(id);
+        let Some(record) = self.flows.get_mut(index) else { return };
+        let flow = record.id;
+        if refusal == Refusal::Reset {
+            record.explain(now, Some(WhyNot::CardDown));
+        } else {
+            record.refused(now, refusal);
+            self.tell(EngineEvent::Refused { flow, refusal });
+        }
+    }
+
+    /// Forgets an entry everywhere.
+    fn gone(&mut self, id: EntryId) {
+        let Some(entry) = self.ledger.as_mut().and_then(|ledger| ledger.forget(id)) else { return };
+        self.unblock_change(id);
+        if let Some(record) = self.flows.get_mut(entry.flow) {
+            record.entries.retain(|other| *other != id);
+        }
+        self.drop_if_done(entry.flow);
+        self.fill_vacancy(entry.table);
+    }
+
+    /// Takes how far software has come; entries whose earlier packets have all left are released.
+    pub(crate) fn fence(&mut self, fence: &Fence) {
+        for (done, newer) in self.processed.delivered.iter_mut().zip(fence.delivered) {
+            *done = newer.max(*done);
+        }
+        // Later entries have later fences.
+        while let Some((id, _, _)) =
+            self.held.pop_front_if(|(_, fence, _)| passed(fence, &self.processed))
+        {
+            let Some(ledger) = self.ledger.as_mut() else { return };
+            if ledger.entries.get(&id).is_some_and(|entry| entry.state == EntryState::Held) {
+                ledger.release(id);
+            }
+        }
+    }
+
+    /// Takes out entries that have held too long.
+    pub(crate) fn expire_holds(&mut self) {
+        let now = self.now;
+        while let Some((id, _, _)) =
+            self.held.pop_front_if(|(_, _, since)| now >= since.after(HOLD_DEADLINE))
+        {
+            let held = |ledger: &Ledger| {
+                ledger.entries.get(&id).is_some_and(|entry| entry.state == EntryState::Held)
+            };
+            if self.ledger.as_ref().is_some_and(held) {
+                self.cancel(id, Refusal::Timeout);
+            }
+        }
+    }
+
+    /// Gives a card up that leaves an operation unanswered.
+    pub(crate) fn expire_operations(&mut self) {
+        let oldest = self.ledger.as_ref().and_then(Ledger::oldest);
+        if oldest.is_some_and(|since| self.now >= since.after(OP_DEADLINE)) {
+            self.reset(ResetCause::LostOperation);
+        }
+    }
+}

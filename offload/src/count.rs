@@ -1,0 +1,168 @@
+//! Counters: what card and software report becomes totals that never go back.
+
+use crate::engine::Engine;
+use crate::event::{CounterFault, EngineEvent};
+use crate::flows::FlowIndex;
+use std::time::Duration;
+use twinpath_flow::card::{EntryCounts, EntryId, Sweep};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::rule::RuleId;
+use twinpath_flow::time::Time;
+
+/// Time added to a counter's interval before its rate is judged: bursts, and the card's clock.
+const RATE_SLACK: Duration = Duration::from_millis(100);
+
+/// Shortest frame on a wire with preamble and gap, in bits; sets the most packets a second.
+const FRAME_BITS_MIN: u128 = 84 * 8;
+
+/// Preamble, gap and FCS of a frame, in bytes: on the wire but not counted.
+const FRAME_OVERHEAD: u128 = 24;
+
+/// Whether ports of `bits_per_second` can carry `delta` in `span`.
+fn plausible(delta: Counts, span: Duration, bits_per_second: u64) -> bool {
+    let bits = u128::from(bits_per_second) * (span + RATE_SLACK).as_nanos() / 1_000_000_000;
+    let packets = u128::from(delta.packets);
+    let bytes = u128::from(delta.bytes) + packets * FRAME_OVERHEAD;
+    packets * FRAME_BITS_MIN <= bits && bytes * 8 <= bits
+}
+
+impl Engine {
+    /// The rules of a flow.
+    pub(crate) fn rules_of(&self, index: FlowIndex) -> Vec<RuleId> {
+        self.flows.get(index).map_or_else(Vec::new, |record| record.flow.rules.clone())
+    }
+
+    /// Takes absolute counts of software.
+    pub(crate) fn credit_software(
+        &mut self,
+        index: FlowIndex,
+        counts: Counts,
+        last_used: Option<Time>,
+    ) {
+        let round = self.rounds.number;
+        let Some(record) = self.flows.get_mut(index) else { return };
+        let Some(delta) = counts.since(record.software) else {
+            let flow = record.id;
+            self.tell(EngineEvent::UnexpectedFlow { flow });
+            return;
+        };
+        record.software = counts;
+        record.heat.add(round, delta.packets);
+        let used = last_used.unwrap_or(record.last_used).min(self.now);
+        record.last_used = record.last_used.max(used);
+        self.software += delta;
+        for rule in self.rules_of(index) {
+            if let Some(rule) = self.rules.get_mut(rule) {
+                rule.software += delta;
+                rule.used(used);
+            }
+        }
+        if delta.packets > 0 {
+            self.warm(index);
+        }
+    }
+
+    /// Takes absolute counts of an entry, true at `as_of`; rejects what cannot be.
+    pub(crate) fn credit_card(&mut self, id: EntryId, reading: EntryCounts, as_of: Time) {
+        let round = self.rounds.number;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.entries.get_mut(&id) else { return };
+        let span = as_of.since(entry.as_of)
+            + Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+        let fault = match reading.counts.since(entry.counts) {
+            None => CounterFault::Backwards,
+            Some(delta) if !plausible(delta, span, self.settings.line_rate_bps) => {
+                CounterFault::TooFast
+            }
+            Some(delta) => {
+                entry.counts = reading.counts;
+                entry.as_of = entry.as_of.max(as_of);
+                entry.heat.add(round, delta.packets);
+                let moved = (delta.packets > 0).then_some(as_of);
+                let used = reading.last_hit.or(moved).unwrap_or(entry.last_hit);
+                entry.last_hit = entry.last_hit.max(used.min(self.now));
+                let (flow, used) = (entry.flow, entry.last_hit);
+                self.credit_flow(flow, delta, used);
+                return;
+            }
+        };
+        self.tell(EngineEvent::CounterRejected { entry: id, fault });
+    }
+
+    fn credit_flow(&mut self, index: FlowIndex, delta: Counts, used: Time) {
+        let round = self.rounds.number;
+        self.card += delta;
+        let Some(record) = self.flows.get_mut(index) else { return };
+        record.card += delta;
+        record.heat.add(round, delta.packets);
+        if delta.packets == 0 {
+            return;
+        }
+        record.last_used = record.last_used.max(used);
+        for rule in self.rules_of(index) {
+            if let Some(rule) = self.rules.get_mut(rule) {
+                rule.card += delta;
+                rule.used(used);
+            }
+        }
+    }
+
+    /// Notes that packets of the flow will go through a card that does not count.
+    pub(crate) fn mark_uncounted(&mut self, index: FlowIndex) {
+        self.card_unknown = true;
+        for rule in self.rules_of(index) {
+            if let Some(rule) = self.rules.get_mut(rule) {
+                rule.card_unknown = true;
+            }
+        }
+        if let Some(record) = self.flows.get_mut(index) {
+            record.card_unknown = true;
+        }
+    }
+
+    /// Takes the entries given since the last sweep.
+    pub(crate) fn swept(&mut self, sweep: Sweep) {
+        let readings = std::mem::take(&mut self.swept);
+        let Some(ledger) = self.ledger.as_ref() else { return };
+        if sweep.epoch != ledger.epoch {
+            let (found, wanted) = (sweep.epoch, ledger.epoch);
+            self.tell(EngineEvent::StaleSweep { found, wanted });
+            return;
+        }
+        if readings.len() > ledger.entries.len() {
+            self.tell(EngineEvent::SweepOverrun);
+        }
+        // What the card says of the time is as little trusted as what it says of counts.
+        let as_of = sweep.as_of.min(self.now);
+        for reading in readings {
+            self.credit_card(reading.id, reading, as_of);
+        }
+        if sweep.complete {
+            self.rounds.last_sweep = self.rounds.last_sweep.max(as_of);
+        }
+        self.rounds.card_done = true;
+    }
+
+    /// Notes that what the card counted since its last sweep is lost.
+    pub(crate) fn lose_counters(&mut self, from: Time) {
+        let until = self.now;
+        self.gap = Some((self.gap.map_or(from, |(first, _)| first.min(from)), until));
+        self.tell(EngineEvent::CounterGap { from, until });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_above_line_rate_times_time_is_implausible() {
+        let rate = 1_000_000_000;
+        let second = Duration::from_secs(1);
+        let frames = |packets, bytes| Counts { packets, bytes };
+        assert!(plausible(frames(1_000_000, 60_000_000), second, rate));
+        assert!(!plausible(frames(2_000_000, 0), second, rate));
+        assert!(!plausible(frames(1, 200_000_000), second, rate));
+        assert!(!plausible(frames(u64::MAX, u64::MAX), second, rate));
+    }
+}

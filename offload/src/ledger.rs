@@ -1,0 +1,246 @@
+//! The ledger: what the host knows the card holds, and which operations are under way.
+
+use crate::flows::FlowIndex;
+use crate::heat::Heat;
+use crate::table::{Spot, Table};
+use crate::view::EntryState;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use twinpath_flow::card::{
+    Capabilities, Entry, EntryId, Epoch, FlowOp, Generation, OpTag, TableId,
+};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::edit::Edit;
+use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::time::Time;
+
+/// When an entry is to go, once it has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// At once.
+    Now,
+    /// When this generation is committed.
+    Until(Generation),
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(crate) struct EntryRecord {
+    pub(crate) flow: FlowIndex,
+    pub(crate) table: TableId,
+    pub(crate) value: Line,
+    pub(crate) mask: Line,
+    /// Whether it covers every packet of its flow.
+    pub(crate) whole: bool,
+    pub(crate) state: EntryState,
+    pub(crate) doom: Option<Doom>,
+    /// Deletes refused so far.
+    pub(crate) delete_refusals: u32,
+    pub(crate) counts: Counts,
+    /// When `counts` was true.
+    pub(crate) as_of: Time,
+    pub(crate) last_hit: Time,
+    pub(crate) heat: Heat,
+    /// Index in the table's list of members.
+    position: usize,
+}
+
+impl EntryRecord {
+    /// What it matches.
+    pub(crate) const fn matching(&self) -> MaskedKey {
+        MaskedKey {
+            value: Key { head: self.value, tail: Line::ZERO },
+            mask: Key { head: self.mask, tail: Line::ZERO },
+        }
+    }
+}
+
+/// What an operation under way is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    SetMask(TableId),
+    Add(EntryId),
+    Release(EntryId),
+    /// With the generation after whose commit it ends.
+    Delete(EntryId, Option<Generation>),
+    Commit(Generation),
+}
+
+/// What is to become an entry.
+#[derive(Debug)]
+pub(crate) struct Install {
+    pub(crate) flow: FlowIndex,
+    pub(crate) spot: Spot,
+    pub(crate) edit: Arc<Edit>,
+    pub(crate) ttl_threshold: Option<u8>,
+    pub(crate) from: Generation,
+    pub(crate) heat: Heat,
+}
+
+/// A card that is up, as the host knows it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) epoch: Epoch,
+    pub(crate) up_since: Time,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) entries: HashMap<EntryId, EntryRecord>,
+    /// Operations not handed out yet. Bounded: `Add`s are not made beyond a limit, the others are
+    /// at most a few per entry.
+    queue: VecDeque<(FlowOp, Op)>,
+    /// Handed out, by tag; tags ascend, so the first is the oldest.
+    in_flight: BTreeMap<OpTag, (Op, Time)>,
+    /// Of those in flight, `Delete`s that end only after the next commit: they must not fill the
+    /// window that the commit needs.
+    deferred: usize,
+    next_entry: u32,
+    next_tag: u64,
+}
+
+impl Ledger {
+    /// An empty card; `next_tag` continues that of the card before.
+    pub(crate) fn new(
+        capabilities: Arc<Capabilities>,
+        epoch: Epoch,
+        now: Time,
+        next_tag: u64,
+    ) -> Self {
+        let tables = capabilities.tables.iter().map(|caps| Table::new(caps.clone())).collect();
+        Self {
+            capabilities,
+            epoch,
+            up_since: now,
+            tables,
+            entries: HashMap::new(),
+            queue: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            deferred: 0,
+            next_entry: 1,
+            next_tag,
+        }
+    }
+
+    /// The first tag that was not used yet.
+    pub(crate) const fn next_tag(&self) -> u64 {
+        self.next_tag
+    }
+
+    /// Operations made and not ended.
+    pub(crate) fn backlog(&self) -> usize {
+        self.queue.len() + self.in_flight.len() - self.deferred
+    }
+
+    /// Whether entry identities are used up.
+    pub(crate) const fn ids_exhausted(&self) -> bool {
+        self.next_entry == u32::MAX
+    }
+
+    pub(crate) fn table(&self, table: TableId) -> &Table {
+        &self.tables[usize::from(table.0)]
+    }
+
+    pub(crate) fn table_mut(&mut self, table: TableId) -> &mut Table {
+        &mut self.tables[usize::from(table.0)]
+    }
+
+    fn make(&mut self, op: Op, build: impl FnOnce(OpTag) -> FlowOp) {
+        let tag = OpTag(self.next_tag);
+        self.next_tag += 1;
+        self.queue.push_back((build(tag), op));
+    }
+
+    /// Takes the next operation to submit, at most `window` at a time being under way.
+    pub(crate) fn hand_out(&mut self, now: Time, window: usize) -> Option<FlowOp> {
+        if self.in_flight.len() - self.deferred >= window {
+            return None;
+        }
+        let (flow_op, op) = self.queue.pop_front()?;
+        self.deferred += usize::from(matches!(op, Op::Delete(_, Some(_))));
+        self.in_flight.insert(flow_op.tag(), (op, now));
+        Some(flow_op)
+    }
+
+    /// Ends an operation; `None` when the tag is unknown.
+    pub(crate) fn end(&mut self, tag: OpTag) -> Option<Op> {
+        let (op, _) = self.in_flight.remove(&tag)?;
+        self.deferred -= usize::from(matches!(op, Op::Delete(_, Some(_))));
+        Some(op)
+    }
+
+    /// When the oldest operation under way was handed out.
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        self.in_flight.first_key_value().map(|(_, (_, since))| *since)
+    }
+
+    /// Adds an entry, held if the card can.
+    pub(crate) fn add(&mut self, now: Time, install: Install) -> EntryId {
+        let id = EntryId(self.next_entry);
+        self.next_entry += 1;
+        let Install { flow, spot, edit, ttl_threshold, from, heat } = install;
+        let table = self.table_mut(spot.table);
+        let position = table.enter(id, spot.value, spot.mask);
+        let record = EntryRecord {
+            flow,
+            table: spot.table,
+            value: spot.value,
+            mask: spot.mask,
+            whole: spot.whole,
+            state: EntryState::Adding,
+            doom: None,
+            delete_refusals: 0,
+            counts: Counts::default(),
+            as_of: now,
+            last_hit: now,
+            heat,
+            position,
+        };
+        let matching = record.matching();
+        self.entries.insert(id, record);
+        let entry = Entry { id, table: spot.table, matching, edit, ttl_threshold, from };
+        let hold = self.capabilities.hold_frames > 0;
+        self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry: Box::new(entry), hold });
+        id
+    }
+
+    /// Lets a held entry serve.
+    pub(crate) fn release(&mut self, id: EntryId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = EntryState::Releasing;
+            self.make(Op::Release(id), |tag| FlowOp::Release { tag, id });
+        }
+    }
+
+    /// Takes an entry out as its doom says.
+    pub(crate) fn delete(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.state = EntryState::Deleting;
+        let until = match entry.doom {
+            Some(Doom::Until(generation)) if self.capabilities.generations => Some(generation),
+            _ => None,
+        };
+        self.make(Op::Delete(id, until), |tag| FlowOp::Delete { tag, id, until });
+    }
+
+    /// Sets the mask of an exact table.
+    pub(crate) fn set_mask(&mut self, table: TableId, mask: Line) {
+        self.table_mut(table).mask_wanted(mask);
+        self.make(Op::SetMask(table), |tag| FlowOp::SetMask { tag, table, mask });
+    }
+
+    /// Makes a generation current.
+    pub(crate) fn commit(&mut self, generation: Generation) {
+        self.make(Op::Commit(generation), |tag| FlowOp::Commit { tag, generation });
+    }
+
+    /// Forgets an entry that the card does not hold any more.
+    pub(crate) fn forget(&mut self, id: EntryId) -> Option<EntryRecord> {
+        let entry = self.entries.remove(&id)?;
+        let table = &mut self.tables[usize::from(entry.table.0)];
+        if let Some(moved) = table.leave(entry.position, entry.value, entry.mask)
+            && let Some(other) = self.entries.get_mut(&moved)
+        {
+            other.position = entry.position;
+        }
+        Some(entry)
+    }
+}

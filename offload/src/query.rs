@@ -1,0 +1,144 @@
+//! What people may ask.
+
+use crate::engine::Engine;
+use crate::flows::FlowRecord;
+use crate::ledger::Ledger;
+use crate::rule_book::RuleRecord;
+use crate::view::{
+    Counted, EntryState, EntryView, FlowView, Place, RuleView, Split, TableView, Totals,
+};
+use std::sync::Arc;
+use twinpath_flow::card::EntryId;
+use twinpath_flow::counters::Counts;
+use twinpath_flow::rule::RuleId;
+use twinpath_flow::steps::FlowId;
+use twinpath_flow::time::Time;
+
+impl Engine {
+    /// Everything known about a flow.
+    #[must_use]
+    pub fn flow(&self, id: FlowId) -> Option<FlowView> {
+        let record = self.flows.get(self.flows.find(id)?)?;
+        Some(self.view(record))
+    }
+
+    /// All flows in a fixed order, those included that wait for the final counts of their entries.
+    pub fn flows(&self) -> impl Iterator<Item = FlowView> + '_ {
+        self.flows.iter().map(|record| self.view(record))
+    }
+
+    /// Everything known about a rule in place or of the change under way.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> Option<RuleView> {
+        self.rules.get(id).map(|record| self.rule_view(id, record))
+    }
+
+    /// All rules in place or of the change under way, by identity.
+    pub fn rules(&self) -> impl Iterator<Item = RuleView> + '_ {
+        self.rules.iter().map(|(id, record)| self.rule_view(id, record))
+    }
+
+    /// The card's tables; empty without a card.
+    #[must_use]
+    pub fn tables(&self) -> Vec<TableView> {
+        let view = |table: &crate::table::Table| TableView {
+            name: table.caps.name.clone(),
+            mask: table.mask_line(),
+            capacity: table.caps.capacity,
+            used: u32::try_from(table.members.len()).unwrap_or(u32::MAX),
+        };
+        self.ledger.as_ref().map_or_else(Vec::new, |l| l.tables.iter().map(view).collect())
+    }
+
+    /// Sums. Looks at every flow.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let views = self.flows.iter().filter(|record| self.serves(record));
+        Totals {
+            flows: self.split(self.card, self.card_unknown, self.software),
+            flow_count: self.flows.len(),
+            offloaded: views.count(),
+            entries: self.ledger.as_ref().map_or(0, |ledger| ledger.entries.len()),
+            counter_gap: self.gap,
+        }
+    }
+
+    /// The flow of an entry, for frames the card sent with one.
+    #[must_use]
+    pub fn entry_flow(&self, entry: EntryId) -> Option<FlowId> {
+        let entry = self.ledger.as_ref()?.entries.get(&entry)?;
+        self.flows.get(entry.flow).map(|record| record.id)
+    }
+
+    fn serves(&self, record: &FlowRecord) -> bool {
+        let Some(ledger) = self.ledger.as_ref() else { return false };
+        record
+            .entries
+            .iter()
+            .any(|id| ledger.entries.get(id).is_some_and(|entry| entry.state == EntryState::InCard))
+    }
+
+    /// When the card's counts of flows with entries were true.
+    fn card_as_of(&self) -> Time {
+        match self.ledger.as_ref() {
+            Some(ledger) if !ledger.entries.is_empty() => self.rounds.last_sweep,
+            _ => self.now,
+        }
+    }
+
+    fn split(&self, card: Counts, unknown: bool, software: Counts) -> Split {
+        let card = Counted { counts: card, as_of: self.card_as_of() };
+        let software = Counted { counts: software, as_of: self.now };
+        Split { card: (!unknown).then_some(card), software }
+    }
+
+    fn rule_view(&self, id: RuleId, record: &RuleRecord) -> RuleView {
+        RuleView {
+            id,
+            counts: self.split(record.card, record.card_unknown, record.software),
+            created: record.created,
+            last_used: record.last_used,
+        }
+    }
+
+    fn view(&self, record: &FlowRecord) -> FlowView {
+        let entries = self.ledger.as_ref().map_or_else(Vec::new, |l| entries_of(l, record));
+        let serving = |entry: &&EntryView| entry.state == EntryState::InCard;
+        let place =
+            if entries.iter().any(|entry| serving(&entry)) { Place::Card } else { Place::Software };
+        let mask = record.flow.matching.mask;
+        let whole = entries.iter().filter(serving).any(|entry| entry.matching.mask == mask);
+        let mut counts = self.split(record.card, record.card_unknown, record.software);
+        if let Some(card) = counts.card.as_mut().filter(|_| entries.is_empty()) {
+            card.as_of = self.now;
+        }
+        FlowView {
+            id: record.id,
+            flow: Arc::clone(&record.flow),
+            place,
+            whole,
+            why_not: record.why_not.filter(|_| !(place == Place::Card && whole)),
+            since: record.since,
+            created: record.created,
+            last_used: Some(record.last_used),
+            last_error: record.last_error,
+            counts,
+            heat: record.heat.at(self.rounds.number),
+            entries,
+        }
+    }
+}
+
+fn entries_of(ledger: &Ledger, record: &FlowRecord) -> Vec<EntryView> {
+    let view = |id: &EntryId| {
+        let entry = ledger.entries.get(id)?;
+        Some(EntryView {
+            id: *id,
+            table: entry.table,
+            matching: entry.matching(),
+            state: entry.state,
+            counts: entry.counts,
+        })
+    };
+    record.entries.iter().filter_map(view).collect()
+}

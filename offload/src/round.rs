@@ -1,0 +1,128 @@
+//! Rounds: fresh counters from both paths, then everything that is decided on them.
+
+use crate::engine::Engine;
+use crate::event::EngineEvent;
+use crate::flows::Stage;
+use crate::io::{Output, RemoveCause};
+use std::time::Duration;
+use twinpath_flow::time::Time;
+
+/// A round does without counters that have not come by then.
+const ROUND_WAIT: Duration = Duration::from_millis(200);
+
+/// Something idle is not ended on old counters until so long after its time.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// State of the rounds.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    pub(crate) number: u32,
+    /// When the next may start.
+    next: Time,
+    /// When counters were asked for, while they are awaited.
+    asked: Option<Time>,
+    pub(crate) software_done: bool,
+    pub(crate) card_done: bool,
+    /// All that the card had counted by then is known.
+    pub(crate) last_sweep: Time,
+    /// Round in which a bank was last drained.
+    pub(crate) last_drain: Option<u32>,
+}
+
+impl Rounds {
+    pub(crate) const fn new(now: Time) -> Self {
+        Self {
+            number: 0,
+            next: now,
+            asked: None,
+            software_done: false,
+            card_done: false,
+            last_sweep: now,
+            last_drain: None,
+        }
+    }
+}
+
+impl Engine {
+    /// When a round is to start or to end without its counters.
+    pub(crate) fn next_round(&self) -> Option<Time> {
+        if let Some(asked) = self.rounds.asked {
+            return Some(asked.after(ROUND_WAIT));
+        }
+        if self.flows.len() > 0 {
+            return Some(self.rounds.next);
+        }
+        self.rules.first_end().map(|end| end.max(self.rounds.next))
+    }
+
+    /// Starts or ends a round if that is due.
+    pub(crate) fn run_round(&mut self) {
+        let due = self.next_round().is_some_and(|time| self.now >= time);
+        match self.rounds.asked {
+            None if due => self.start_round(),
+            Some(asked) if due || (self.rounds.software_done && self.rounds.card_done) => {
+                self.finish_round(asked);
+            }
+            _ => {}
+        }
+    }
+
+    fn card_counts(&self) -> bool {
+        let counts = |ledger: &crate::ledger::Ledger| {
+            ledger.capabilities.counters && !ledger.entries.is_empty()
+        };
+        self.ledger.as_ref().is_some_and(counts)
+    }
+
+    fn start_round(&mut self) {
+        self.rounds.asked = Some(self.now);
+        self.rounds.software_done = false;
+        self.outputs.push_back(Output::SoftwareCountsWanted);
+        self.rounds.card_done = !self.card_counts();
+        if !self.rounds.card_done {
+            self.outputs.push_back(Output::SweepWanted);
+        }
+    }
+
+    fn finish_round(&mut self, asked: Time) {
+        self.rounds.asked = None;
+        self.rounds.next = asked.after(self.settings.sweep_interval).max(self.now);
+        let fresh = match (self.rounds.software_done, self.card_counts()) {
+            (false, _) => Time(0),
+            (true, true) => self.rounds.last_sweep.min(asked),
+            (true, false) => asked,
+        };
+        self.end_rules(fresh);
+        self.end_flows(fresh);
+        self.rebalance();
+        self.rounds.number += 1;
+    }
+
+    fn end_rules(&mut self, fresh: Time) {
+        let ended = self.rules.take_ended(self.now, fresh, PATIENCE);
+        for (rule, cause) in &ended {
+            let Some(record) = self.rules.get(*rule) else { continue };
+            let (rule, cause, counts) = (*rule, *cause, record.card + record.software);
+            self.tell(EngineEvent::RuleExpired { rule, cause, counts });
+        }
+        if !ended.is_empty() {
+            self.outputs.push_back(Output::RulesExpired(ended));
+        }
+    }
+
+    fn end_flows(&mut self, fresh: Time) {
+        for (index, id) in self.idle.take_due(self.now) {
+            let Some(record) = self.flows.get(index).filter(|record| record.id == id) else {
+                continue;
+            };
+            let end = record.last_used.after(self.settings.flow_idle);
+            if end > self.now {
+                self.idle.insert(end, (index, id));
+            } else if fresh < end && self.now < end.after(PATIENCE) {
+                self.idle.insert(self.now, (index, id));
+            } else if record.stage == Stage::Live {
+                self.remove_flow(index, RemoveCause::Idle);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One table of the card as the ledger knows it, and where in it a flow could be.
+
+use std::collections::HashMap;
+use twinpath_flow::card::{EntryId, TableCaps, TableId, TableKind};
+use twinpath_flow::key::Line;
+
+/// A place for a flow, or for some of its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) table: TableId,
+    pub(crate) value: Line,
+    pub(crate) mask: Line,
+    /// Whether it covers every packet of the flow.
+    pub(crate) whole: bool,
+}
+
+/// State of an exact table's mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mask {
+    /// None yet, or the table is ternary.
+    None,
+    /// Being set.
+    Wanted(Line),
+    /// In force.
+    Set(Line),
+    /// In force, while all entries are taken out so that another can be set.
+    Draining(Line),
+    /// The card refused one; the table is not used in this epoch.
+    Refused,
+}
+
+/// A table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) caps: TableCaps,
+    pub(crate) mask: Mask,
+    /// Entries it takes at most; below the capacity after the card refused one for lack of room.
+    limit: usize,
+    /// Union of the masks it had before it was drained.
+    pub(crate) past_masks: Line,
+    /// Entries in it, under way included.
+    pub(crate) members: Vec<EntryId>,
+    taken: HashMap<(Line, Line), EntryId>,
+}
+
+impl Table {
+    pub(crate) fn new(caps: TableCaps) -> Self {
+        let limit = caps.capacity as usize;
+        Self {
+            caps,
+            mask: Mask::None,
+            limit,
+            past_masks: Line::ZERO,
+            members: Vec::new(),
+            taken: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.members.len() < self.limit
+    }
+
+    /// The entry with this value and mask.
+    pub(crate) fn holder(&self, value: Line, mask: Line) -> Option<EntryId> {
+        self.taken.get(&(value, mask)).copied()
+    }
+
+    /// Whether it is an exact table without a mask.
+    pub(crate) fn unmasked(&self) -> bool {
+        self.caps.kind == TableKind::Exact && self.mask == Mask::None
+    }
+
+    pub(crate) fn is_ternary(&self) -> bool {
+        self.caps.kind == TableKind::Ternary
+    }
+
+    /// Takes no more entries until it is empty, and then another mask.
+    pub(crate) fn drain(&mut self) {
+        if let Mask::Set(mask) = self.mask {
+            self.past_masks = self.past_masks.or(&mask);
+            self.mask = if self.members.is_empty() { Mask::None } else { Mask::Draining(mask) };
+        }
+    }
+
+    pub(crate) const fn mask_wanted(&mut self, mask: Line) {
+        self.mask = Mask::Wanted(mask);
+    }
+
+    /// The mask in force or under way.
+    pub(crate) const fn mask_line(&self) -> Option<Line> {
+        match self.mask {
+            Mask::None | Mask::Refused => None,
+            Mask::Wanted(mask) | Mask::Set(mask) | Mask::Draining(mask) => Some(mask),
+        }
+    }
+
+    pub(crate) fn enter(&mut self, id: EntryId, value: Line, mask: Line) -> usize {
+        self.taken.insert((value, mask), id);
+        self.members.push(id);
+        self.members.len() - 1
+    }
+
+    /// Takes out the member at `position`; the one that moved there, if any.
+    pub(crate) fn leave(&mut self, position: usize, value: Line, mask: Line) -> Option<EntryId> {
+        self.taken.remove(&(value, mask));
+        self.members.swap_remove(position);
+        if self.members.is_empty() && matches!(self.mask, Mask::Draining(_)) {
+            self.mask = Mask::None;
+        }
+        self.members.get(position).copied()
+    }
+
+    /// The card had no room for one more than the members.
+    pub(crate) fn refused_for_room(&mut self) {
+        self.limit = self.members.len().max(1);
+    }
+
+    /// Trusts the table again with a little more than it took last.
+    pub(crate) fn relax_limit(&mut self) {
+        let capacity = self.caps.capacity as usize;
+        self.limit = capacity.min(self.limit + capacity / 64 + 1);
+    }
+}
