@@ -98,7 +98,9 @@ impl Headers {
             _ => return None,
         };
         let payload_at = inner.l4_at + l4_len;
-        let fits = l4_len >= minimum && payload_at <= frame.len();
+        let fits = l4_len >= minimum
+            && payload_at <= frame.len()
+            && frame.len() - first.at <= usize::from(u16::MAX);
         fits.then_some(Self { outer, inner, payload_at })
     }
 }
@@ -189,7 +191,7 @@ fn set_lengths(frame: &mut [u8], network: Network, number: usize) {
 }
 
 fn length(value: usize) -> u16 {
-    u16::try_from(value).expect("a segment and its headers are within one received frame of 64 KB")
+    u16::try_from(value).expect("`find` accepts only what 16 bits can count")
 }
 
 fn set_tcp(frame: &mut [u8], at: usize, passed: usize, (is_first, is_last): (bool, bool)) {

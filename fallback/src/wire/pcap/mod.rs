@@ -50,11 +50,11 @@ struct Output {
 /// Reads the headers of the whole capture, so that a corrupt one is refused before anything starts.
 /// Pipes and devices cannot be read twice and are not checked.
 pub(super) fn check(path: &Path) -> Result<(), WireError> {
-    let file = open_file(path)?;
-    if !file.metadata().is_ok_and(|about| about.is_file()) {
+    // Asked by path: opening a pipe and closing it again would take its reader away.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
         return Ok(());
     }
-    let mut reader = Reader::new(path, file)?;
+    let mut reader = Reader::new(path, open_file(path)?)?;
     while reader.advance()?.is_some() {}
     Ok(())
 }

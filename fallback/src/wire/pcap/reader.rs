@@ -153,6 +153,3 @@ fn advance_classic(
     let time = Time(u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit_ns);
     Ok(Some((time, Found { frame_len, behind: captured as usize - frame_len })))
 }
-
-#[cfg(test)]
-mod tests;

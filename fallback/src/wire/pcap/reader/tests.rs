@@ -1,1 +1,0 @@
-//! Captures read back.
