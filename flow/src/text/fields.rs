@@ -200,7 +200,15 @@ impl FieldWord {
     pub(super) const fn scope(&self) -> u128 {
         match self.form {
             Form::Tos => 0xfc,
-            _ => (self.full() << self.shift) | self.with,
+            _ => (self.full() << self.shift) | self.with | self.always_zero(),
+        }
+    }
+
+    /// ICMP types and codes are compared whole although they are eight bits of a 16-bit field.
+    const fn always_zero(&self) -> u128 {
+        match self.field {
+            Field::L4Src | Field::L4Dst if self.bits == 8 => 0xff00,
+            _ => 0,
         }
     }
 
@@ -221,7 +229,8 @@ impl FieldWord {
             // Open vSwitch cuts the two ECN bits off.
             Form::Tos => (values::number_within(text, 0xff)? & 0xfc, 0xfc),
         };
-        Some(((value << self.shift) | self.with, (mask << self.shift) | self.with))
+        let with_mask = self.with | self.always_zero();
+        Some(((value << self.shift) | self.with, (mask << self.shift) | with_mask))
     }
 
     /// What a value has to be, in words.

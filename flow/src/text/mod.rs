@@ -21,11 +21,13 @@ pub mod print;
 pub mod rules;
 pub mod selector;
 pub mod show;
+mod spelling;
+mod spelling_actions;
 mod values;
 
 pub use error::{Doubt, Problem, TextError, TextWarning};
 pub use packet::{Packet, parse_packet};
-pub use print::{RuleText, rule_text};
+pub use print::{RuleText, rule_actions_text, rule_match_text, rule_text};
 pub use rules::{ParsedRule, parse_rule, parse_rules};
 pub use selector::{Selector, parse_selector};
 pub use show::{edit_text, match_text, steps_text};

@@ -227,3 +227,6 @@ fn read_cookie(item: &Item<'_>) -> Result<u64, Fault> {
         .and_then(|number| u64::try_from(number).ok())
         .ok_or_else(|| item.bad_value(expected))
 }
+
+#[cfg(test)]
+mod tests;
