@@ -1,6 +1,7 @@
 //! Tunnels taken off in the parser (`docs/nic-abi.md` §5.7).
 
 use crate::checksum;
+use crate::packet::Packet;
 use crate::parser::{Headers, L3, L4, half, parse_frame, parse_packet, word};
 use twinpath_abi::key::{ETH_TYPE, IN_PORT, IP_FRAG, IP_TOS, KEY_BYTES, KeyBytes, TUN_ID};
 use twinpath_abi::tunnel::{TunnelImage, TunnelKind};
@@ -23,6 +24,17 @@ pub(crate) struct Parsed {
     pub(crate) prepend: u16,
     /// The frame goes to the host whole.
     pub(crate) exception: bool,
+}
+
+impl Parsed {
+    /// Makes the received frame in `packet` the inner frame.
+    pub(crate) fn open(&self, packet: &mut Packet) {
+        packet.strip_front(self.strip);
+        if self.prepend != 0 {
+            packet.prepend(&self.prepend.to_be_bytes());
+            packet.prepend(&[0; 12]);
+        }
+    }
 }
 
 /// Parses a frame received on port `index` with `number`; `tunnels` by index.
@@ -85,7 +97,7 @@ fn is_outer_good(frame: &[u8], headers: &Headers) -> bool {
         return false;
     }
     let segment = &frame[34..headers.end];
-    let pseudo = checksum::sum(&frame[26..34]) + 17 + headers.end as u32 - 34;
+    let pseudo = checksum::sum(&frame[26..34]) + 17 + u32::from(half(frame, 16)) - 20;
     half(segment, 6) == 0 || (pseudo + checksum::sum(segment)).is_multiple_of(0xffff)
 }
 

@@ -3,5 +3,7 @@
 
 mod checksum;
 mod decap;
+mod edit;
+mod encap;
 mod packet;
 mod parser;

@@ -52,8 +52,6 @@ pub(crate) struct Headers {
     pub(crate) end: usize,
     /// Place of a transport checksum that covers the IP addresses; 0 for none.
     pub(crate) pseudo_sum_at: usize,
-    /// That checksum does not cover the destination address in the header.
-    pub(crate) routed: bool,
     /// ip_proto is UDP, whose checksum 0 means none.
     pub(crate) udp: bool,
 }
@@ -143,10 +141,12 @@ fn parse_v6(frame: &[u8], key: &mut KeyBytes, headers: &mut Headers) {
     key[IP_PROTO] = walk.proto;
     key[IP_FRAG] = walk.frag;
     headers.l3 = L3::V6;
-    headers.routed = walk.routed;
     headers.l4_at = headers.l3_at + walk.at;
     headers.end = headers.l3_at + packet.len();
     parse_l4(frame, key, headers);
+    if walk.routed {
+        headers.pseudo_sum_at = 0; // the final destination is in the routing header (§8.5)
+    }
 }
 
 /// What stands behind IPv6 extension headers.
