@@ -19,14 +19,20 @@ mod statistics;
 mod view;
 
 use clap::Parser as _;
-use std::io::{Write as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     let filter = EnvFilter::try_from_env("TWINPATH_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
     let Err(failure) = command::execute(&arguments) else { return ExitCode::SUCCESS };
     let (code, line) = failure.report();
     if let Some(line) = line {
