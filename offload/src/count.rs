@@ -94,6 +94,9 @@ impl Engine {
         self.card += delta;
         let Some(record) = self.flows.get_mut(index) else { return };
         record.card += delta;
+        if record.flow.is_drop() {
+            self.card_dropped += delta;
+        }
         record.heat.add(round, delta.packets);
         if delta.packets == 0 {
             return;

@@ -52,6 +52,8 @@ pub struct Engine {
     /// Packets of flows, those of gone ones included.
     pub(crate) card: Counts,
     pub(crate) software: Counts,
+    /// Of `card`, packets of flows that send nowhere.
+    pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
     pub(crate) gap: Option<(Time, Time)>,
     /// Entries of the sweep that is being given.
@@ -89,6 +91,7 @@ impl Engine {
             processed: Fence::default(),
             card: Counts::default(),
             software: Counts::default(),
+            card_dropped: Counts::default(),
             card_unknown: false,
             gap: None,
             swept: Vec::new(),

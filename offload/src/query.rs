@@ -59,6 +59,7 @@ impl Engine {
             flow_count: self.flows.len(),
             offloaded: views.count(),
             entries: self.ledger.as_ref().map_or(0, |ledger| ledger.entries.len()),
+            card_dropped: self.card_dropped,
             counter_gap: self.gap,
         }
     }

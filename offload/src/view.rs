@@ -142,6 +142,8 @@ pub struct Totals {
     pub offloaded: usize,
     /// Entries in the card or under way.
     pub entries: usize,
+    /// Packets the card decided to send nowhere, a part of the card's.
+    pub card_dropped: Counts,
     /// The card's counts are unknowable in this span (first loss to last); totals are lower bounds.
     pub counter_gap: Option<(Time, Time)>,
 }

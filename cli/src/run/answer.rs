@@ -6,8 +6,7 @@ use super::session::Session;
 use crate::control::request::{Answer, Request};
 use serde::Serialize;
 use serde_json::json;
-use twinpath_flow::text::{Selector, parse_packet, parse_rule, parse_selector};
-use twinpath_offload::Selection;
+use twinpath_flow::text::{parse_packet, parse_rule, parse_selector};
 use twinpath_offload::view::Place;
 
 /// Most flows in one answer: about 100 MB of text.
@@ -99,34 +98,21 @@ fn add_rules(session: &mut Session, texts: &[String]) -> Answer {
 }
 
 fn delete_rules(session: &mut Session, text: &str, strict: bool) -> Answer {
-    let selector = match parse_selector("selection", text, session.brain.ports()) {
+    let mut selector = match parse_selector("selection", text, session.brain.ports()) {
         Ok(selector) => selector,
         Err(error) => return Answer::Refused(error.to_string()),
     };
-    let selection = selection(&selector, strict);
+    if strict {
+        selector.strict_priority.get_or_insert(twinpath_flow::rule::PRIORITY_DEFAULT);
+    }
     let deleted: Vec<String> = session
         .brain
-        .change(|store| store.delete(&selection))
+        .change(|store| store.delete(&selector))
         .iter()
         .map(|placed| text_of(&placed.rule))
         .collect();
     settle(session, format!("{} rules deleted", deleted.len()));
     ok(&json!({ "deleted": deleted }))
-}
-
-/// What a parsed selection means; strict demands its priority, the default one if none is written.
-fn selection(selector: &Selector, strict: bool) -> Selection {
-    let default = twinpath_flow::rule::PRIORITY_DEFAULT;
-    Selection {
-        table: selector.table,
-        matching: selector.matching,
-        cookie: (selector.cookie.1 != 0).then_some(selector.cookie),
-        strict_priority: if strict {
-            Some(selector.strict_priority.unwrap_or(default))
-        } else {
-            selector.strict_priority
-        },
-    }
 }
 
 fn settle(session: &mut Session, event: String) {
