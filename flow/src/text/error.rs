@@ -122,6 +122,12 @@ pub enum Problem {
     /// A frame that is not pairs of hexadecimal digits, or is too short or long.
     #[error("expected a frame of 14 to 65535 bytes in hexadecimal")]
     BadFrame,
+    /// A packet without the port it comes in on.
+    #[error("expected in_port=PORT")]
+    MissingInPort,
+    /// A packet on a tunnel port that its peer cannot have sent.
+    #[error("the tunnel cannot carry this packet: {0}")]
+    NotInTunnel(crate::encap::EncapError),
     /// More errors follow; they were not looked for.
     #[error("too many errors, the rest is not read")]
     TooMany,

@@ -13,6 +13,7 @@
 mod actions;
 pub mod error;
 mod fields;
+mod frame;
 mod items;
 mod matching;
 mod overlap;
@@ -26,6 +27,7 @@ mod spelling_actions;
 mod values;
 
 pub use error::{Doubt, Problem, TextError, TextWarning};
+pub use frame::frame_of;
 pub use packet::{Packet, parse_packet};
 pub use print::{RuleText, rule_actions_text, rule_match_text, rule_text};
 pub use rules::{ParsedRule, parse_rule, parse_rules};
