@@ -23,6 +23,7 @@ pub mod counters;
 pub mod edit;
 pub mod encap;
 pub mod field;
+pub mod frame;
 pub mod key;
 pub mod parse;
 pub mod pipeline;

@@ -1,0 +1,1 @@
+//! Literal frames and their keys, each seen in Open vSwitch 3.1.
