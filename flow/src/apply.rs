@@ -14,7 +14,7 @@ mod place;
 mod tests;
 
 use crate::field::Field;
-use crate::frame::{checksum, ethernet, number, word};
+use crate::frame::{checksum, ethernet, number, transport, word};
 use crate::key::{Key, VLAN_PRESENT};
 use crate::parse::{Layout, Network, Parsed, Transport};
 use crate::steps::Step;
@@ -116,19 +116,18 @@ impl Packet {
         if let Some(at) = place.header_checksum {
             update_checksum(&mut self.bytes, at, old, new);
         }
-        let transport = match place.cover {
+        let covering = match place.cover {
             Cover::Transport => self.layout.transport_checksum(),
             Cover::Addresses => (self.layout.checksum != 0).then_some(self.layout.checksum),
             Cover::Nothing => None,
         };
-        let Some(at) = transport.map(usize::from) else { return };
+        let Some(at) = covering.map(usize::from) else { return };
         if !self.is_udp() {
             update_checksum(&mut self.bytes, at, old, new);
         } else if word(&self.bytes, at) != 0 {
             update_checksum(&mut self.bytes, at, old, new);
-            if word(&self.bytes, at) == 0 {
-                self.bytes[at..at + 2].fill(0xff);
-            }
+            let sent = checksum::nonzero(word(&self.bytes, at));
+            self.bytes[at..at + 2].copy_from_slice(&sent.to_be_bytes());
         }
     }
 
@@ -140,7 +139,7 @@ impl Packet {
     /// before and after.
     fn write_sctp(&mut self, at: usize, new: &[u8]) {
         let (start, end) = (usize::from(self.layout.l4), usize::from(self.layout.end));
-        let field = start + crate::frame::transport::SCTP_CHECKSUM;
+        let field = start + transport::SCTP_CHECKSUM;
         let found = number(&self.bytes[field..field + 4]);
         self.bytes[field..field + 4].fill(0);
         let before = u128::from(checksum::crc32c(&self.bytes[start..end]));
@@ -195,11 +194,14 @@ pub fn is_settable(key: &Key, field: Field) -> bool {
     let is_arp = matches!(ethertype, ethernet::TYPE_ARP | ethernet::TYPE_RARP);
     let protocol = u8::try_from(key.get(Field::IpProto)).unwrap_or(0);
     let is_first = key.get(Field::IpFrag) & 2 == 0;
-    let is_neighbour = is_v6
-        && is_first
-        && protocol == 58
-        && matches!(key.get(Field::L4Src), 135 | 136)
-        && key.get(Field::L4Dst) == 0;
+    let is_message = |kinds: &[u128]| {
+        is_v6
+            && is_first
+            && protocol == transport::ICMPV6
+            && kinds.contains(&key.get(Field::L4Src))
+            && key.get(Field::L4Dst) == 0
+    };
+    let (solicit, advert) = (u128::from(transport::ND_SOLICIT), u128::from(transport::ND_ADVERT));
     match field {
         Field::EthDst | Field::EthSrc | Field::TunId | Field::TunDst | Field::TunSrc => true,
         Field::Qfi => true,
@@ -209,13 +211,14 @@ pub fn is_settable(key: &Key, field: Field) -> bool {
         Field::FlowLabel => is_v6,
         Field::IpProto => is_arp,
         Field::L4Src | Field::L4Dst => {
-            let known = matches!(protocol, 6 | 17 | 132)
-                || (is_v4 && protocol == 1)
-                || (is_v6 && protocol == 58);
+            let known = matches!(protocol, transport::TCP | transport::UDP | transport::SCTP)
+                || (is_v4 && protocol == transport::ICMP)
+                || (is_v6 && protocol == transport::ICMPV6);
             is_first && (is_v4 || is_v6) && known
         }
-        Field::ArpSha | Field::ArpTha => is_arp || is_neighbour,
-        Field::NdTarget => is_neighbour,
+        Field::ArpSha => is_arp || is_message(&[solicit]),
+        Field::ArpTha => is_arp || is_message(&[advert]),
+        Field::NdTarget => is_message(&[solicit, advert]),
         Field::MplsLse => ethernet::TYPES_MPLS.contains(&ethertype),
         Field::InPort
         | Field::EthType

@@ -32,8 +32,12 @@
 //! Two adders and one exclusive-or a round, no multiplier; the carries make it non-linear over
 //! GF(2), unlike a CRC. Test vectors are in this module's tests.
 
+use crate::apply::Packet;
+use crate::field::Field;
+use crate::frame::tunnel::{self, QFI_PRESENT};
+use crate::frame::{checksum, ethernet, ipv4, transport};
 use crate::key::{FlowKey, Key};
-use crate::port::Tunnel;
+use crate::port::{OuterTos, Tunnel, TunnelKind};
 
 /// Lowest UDP source port of an outer header.
 pub const SOURCE_PORT_MIN: u16 = 32768;
@@ -86,31 +90,122 @@ pub enum EncapError {
     TooLong,
 }
 
-/// The frame that leaves `tunnel.over` when `inner` is sent to a tunnel port.
+/// The frame that leaves [`Tunnel::over`] when `packet`, as it is now, is sent to a tunnel port.
 ///
-/// `key` is the packet's key as it is now (after the edits): it holds the tunnel id, the tunnel
-/// destination, the QFI and the inner type of service. `port` is [`source_port`] of the key at ingress.
+/// The key after the edits holds the tunnel id (24 bits of it for VXLAN and Geneve), the tunnel
+/// destination, the QFI and the inner type of service. `source_port` is [`source_port`] of the key at
+/// ingress. Outer IPv4: id 0, don't fragment, UDP checksum 0.
 ///
 /// # Errors
 /// [`EncapError`]: the packet is not sent through this port.
 pub fn encapsulate(
-    inner: &[u8],
-    key: &Key,
-    port: u16,
+    packet: &Packet,
+    source_port: u16,
     tunnel: &Tunnel,
 ) -> Result<Vec<u8>, EncapError> {
-    if key.head == FlowKey::ZERO {
-        return Err(EncapError::NotIp);
+    let key = &packet.key;
+    let target = match tunnel.remote_ip {
+        Some(remote) => u128::from(u32::from(remote)),
+        None => key.get(Field::TunDst),
+    };
+    if target == 0 {
+        return Err(EncapError::NoDestination);
     }
-    let _ = (port, tunnel);
-    Ok(inner.to_vec())
+    let (header, inner) = tunnel_header(packet, tunnel)?;
+    let udp_len = transport::UDP_LEN + header.len() + inner.len();
+    let too_long = |_| EncapError::TooLong;
+    let total_len = u16::try_from(ipv4::HEADER_LEN + udp_len).map_err(too_long)?;
+    let udp_len = u16::try_from(udp_len).map_err(too_long)?;
+
+    let mut ip = [0_u8; ipv4::HEADER_LEN];
+    ip[0] = 0x45;
+    ip[ipv4::TOS] = outer_tos(key, tunnel.tos);
+    ip[2..4].copy_from_slice(&total_len.to_be_bytes());
+    ip[ipv4::FRAGMENT] = 0x40;
+    ip[ipv4::TTL] = tunnel.ttl;
+    ip[9] = transport::UDP;
+    ip[12..16].copy_from_slice(&tunnel.local_ip.octets());
+    ip[16..20].copy_from_slice(&target.to_be_bytes()[12..]);
+    let sum = checksum::checksum(&ip);
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+
+    let mut frame = Vec::with_capacity(ethernet::HEADER_LEN + usize::from(total_len));
+    frame.extend_from_slice(&tunnel.peer_mac);
+    frame.extend_from_slice(&tunnel.local_mac);
+    frame.extend_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
+    frame.extend_from_slice(&ip);
+    for word in [source_port, tunnel.kind.udp_port(), udp_len, 0] {
+        frame.extend_from_slice(&word.to_be_bytes());
+    }
+    frame.extend_from_slice(&header);
+    frame.extend_from_slice(inner);
+    Ok(frame)
+}
+
+/// The tunnel header and what follows it.
+fn tunnel_header<'a>(
+    packet: &'a Packet,
+    tunnel: &Tunnel,
+) -> Result<(Vec<u8>, &'a [u8]), EncapError> {
+    let id = packet.key.get(Field::TunId).to_be_bytes();
+    let (id, vni) = (&id[12..], &id[13..]);
+    Ok(match tunnel.kind {
+        TunnelKind::Vxlan => ([&[0x08, 0, 0, 0], vni, &[0]].concat(), &packet.bytes),
+        TunnelKind::Geneve => ([&[0, 0, 0x65, 0x58], vni, &[0]].concat(), &packet.bytes),
+        TunnelKind::Gtpu => {
+            if !is_ip(&packet.key) {
+                return Err(EncapError::NotIp);
+            }
+            let inner = &packet.bytes[usize::from(packet.layout.l3)..];
+            (gtpu_header(&packet.key, id, inner.len(), tunnel.qfi)?, inner)
+        }
+    })
+}
+
+/// GTP-U header, with a PDU Session Container (downlink, one unit of 4 bytes) when the port has a QFI
+/// or the packet brings one: a set or received [`Field::Qfi`] goes before the port's.
+fn gtpu_header(
+    key: &Key,
+    id: &[u8],
+    inner_len: usize,
+    port_qfi: Option<u8>,
+) -> Result<Vec<u8>, EncapError> {
+    let qfi = port_qfi.map(|qfi| match key.get(Field::Qfi).to_be_bytes()[15] {
+        carried if carried & QFI_PRESENT != 0 => carried & 0x3f,
+        _ => qfi & 0x3f,
+    });
+    let (flags, optional) = match qfi {
+        Some(qfi) => (
+            tunnel::GTPU_FLAGS | tunnel::GTPU_EXTENSION,
+            vec![0, 0, 0, tunnel::GTPU_PDU_SESSION, 1, 0x00, qfi, 0],
+        ),
+        None => (tunnel::GTPU_FLAGS, Vec::new()),
+    };
+    let len = u16::try_from(inner_len + optional.len()).map_err(|_| EncapError::TooLong)?;
+    Ok([&[flags, tunnel::GTPU_PACKET], &len.to_be_bytes()[..], id, &optional].concat())
+}
+
+/// Outer type of service: the DSCP as configured, the ECN bits of an inner IP packet, congestion
+/// experienced turned into ECT(0) (RFC 3168 §9.1.1, as Open vSwitch does).
+fn outer_tos(key: &Key, tos: OuterTos) -> u8 {
+    let inner = key.get(Field::IpTos).to_be_bytes()[15];
+    let inner = if is_ip(key) { inner } else { 0 };
+    let dscp = match tos {
+        OuterTos::Fixed(tos) => tos & 0xfc,
+        OuterTos::Inherit => inner & 0xfc,
+    };
+    let ecn = if inner & 3 == 3 { 2 } else { inner & 3 };
+    dscp | ecn
+}
+
+fn is_ip(key: &Key) -> bool {
+    let ethertype = key.get(Field::EthType);
+    ethertype == u128::from(ethernet::TYPE_IPV4) || ethertype == u128::from(ethernet::TYPE_IPV6)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::Field;
-    use crate::key::Key;
 
     fn key(proto: u128, source: u128, target: u128, ports: (u128, u128)) -> FlowKey {
         Key::ZERO

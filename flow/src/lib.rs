@@ -12,6 +12,7 @@
 //! - [`text`]: rules, packets and flows as text, in the syntax of `ovs-ofctl`.
 //! - [`parse`], [`apply`], [`encap`]: frame to key, steps on frames, outer headers.
 //! - [`reference`]: the executable specification of all of it.
+//! - [`sample`]: random worlds from a seed, for tests.
 //! - [`counters`], [`time`]: 64-bit counters and the time type handed in by callers.
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod pipeline;
 pub mod port;
 pub mod reference;
 pub mod rule;
+pub mod sample;
 pub mod steps;
 pub mod text;
 pub mod time;

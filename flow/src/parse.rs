@@ -190,7 +190,7 @@ fn parse_ipv4(packet: &[u8], parsed: &mut Parsed) {
         protocol: header.protocol(),
         fragment: header.fragment(),
         offset: header.header_len(),
-        routed: false,
+        unsummed: false,
     };
     let packet = &packet[..header.total_len()];
     parse_upper(packet, Network::Ipv4, upper, parsed);
@@ -241,7 +241,9 @@ fn parse_upper(packet: &[u8], network: Network, upper: Upper, parsed: &mut Parse
     let segment = &packet[upper.offset..];
     let (transport, checksum) = find_transport(segment, network, upper.protocol);
     let Some(transport) = transport else {
-        layout.checksum = checksum.map_or(0, |at| layout.l4 + at);
+        if !upper.unsummed {
+            layout.checksum = checksum.map_or(0, |at| layout.l4 + at);
+        }
         return;
     };
     let ports = match transport {
@@ -261,7 +263,7 @@ fn parse_upper(packet: &[u8], network: Network, upper: Upper, parsed: &mut Parse
         Transport::Icmpv6 => parse_neighbour(segment, key),
         _ => {}
     }
-    if !upper.routed {
+    if !upper.unsummed {
         layout.checksum = checksum.map_or(0, |at| layout.l4 + at);
     }
 }

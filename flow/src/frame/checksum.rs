@@ -42,6 +42,12 @@ pub fn update(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     finish(sum(u32::from(fold(total)), new))
 }
 
+/// The form a UDP checksum is sent in: 0 would say that there is none (RFC 768).
+#[must_use]
+pub const fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
 /// CRC32c (Castagnoli) in the byte order of the SCTP header.
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {

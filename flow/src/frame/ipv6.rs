@@ -32,8 +32,9 @@ pub struct Upper {
     pub fragment: u8,
     /// Offset behind the last extension header, from the start of the fixed header.
     pub offset: usize,
-    /// Whether a routing header has segments left.
-    pub routed: bool,
+    /// Whether Open vSwitch leaves the transport checksum alone when an address changes: a routing
+    /// header has segments left, or a fragment header has neither offset nor more to come.
+    pub unsummed: bool,
 }
 
 impl<'a> Ipv6<'a> {
@@ -103,7 +104,11 @@ impl<'a> Ipv6<'a> {
                 AUTHENTICATION => (usize::from(rest[1]) + 2) * unit,
                 _ => (usize::from(rest[1]) + 1) * unit,
             };
-            upper.routed |= upper.protocol == ROUTING && rest[3] > 0;
+            upper.unsummed |= match upper.protocol {
+                ROUTING => rest[3] > 0,
+                FRAGMENT => word(rest, 2) & 0xfff9 == 0,
+                _ => false,
+            };
             if rest.len() < len {
                 return None;
             }
