@@ -1,0 +1,205 @@
+//! Completions become events. Everything in them is checked first: no card sends an unknown tag,
+//! another operation's code, an unknown status or another epoch.
+
+use super::Active;
+use super::commands::Work;
+use super::roster::Life;
+use twinpath_abi::bus::Bus;
+use twinpath_abi::command::opcode;
+use twinpath_abi::completion::{Completion, Status};
+use twinpath_flow::card::{DeathCause, Done, EntryId, Event, Fence, OpTag, Refusal};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::port::PortNo;
+use twinpath_flow::time::Time;
+
+/// Bit of a LINK event's detail that says that the link is up.
+const LINK_UP: u32 = 1 << 31;
+
+impl Work {
+    /// Operation code its completion must carry.
+    const fn opcode(&self) -> Option<u8> {
+        Some(match self {
+            Self::SetMask { .. } => opcode::SET_MASK,
+            Self::Add { .. } => opcode::ADD,
+            Self::Modify { .. } => opcode::MODIFY,
+            Self::Delete { .. } => opcode::DELETE,
+            Self::Move { .. } => opcode::MOVE,
+            Self::Commit { .. } => opcode::COMMIT,
+            Self::Release { .. } => opcode::RELEASE,
+            Self::Sweep { .. } => opcode::SWEEP,
+            Self::Setup => return None,
+        })
+    }
+}
+
+fn refusal(status: Status) -> Refusal {
+    match status {
+        Status::NoEntry => Refusal::NoEntry,
+        // Without a hold queue the install is cancelled as if its queue had overflowed.
+        Status::HoldOverflow | Status::NoHold => Refusal::HoldOverflow,
+        other => Refusal::Card(other as u16),
+    }
+}
+
+impl<B: Bus> Active<B> {
+    /// Takes completions, at most a ring full of them.
+    ///
+    /// # Errors
+    /// [`DeathCause::Garbage`] when the card wrote what no card would write.
+    pub(super) fn take_completions(
+        &mut self,
+        bus: &B,
+        (ports, watched): (&[PortNo], Time),
+        events: &mut Vec<Event>,
+    ) -> Result<(), DeathCause> {
+        let mut taken = 0;
+        while taken < self.commands.burst_max() {
+            let next = self.commands.completion(bus).map_err(|_| DeathCause::Garbage)?;
+            let Some(completion) = next else { break };
+            self.answer(&completion, (ports, watched), events)?;
+            taken += 1;
+        }
+        if taken > 0 {
+            self.commands.acknowledge(bus);
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        completion: &Completion,
+        (ports, watched): (&[PortNo], Time),
+        events: &mut Vec<Event>,
+    ) -> Result<(), DeathCause> {
+        let garbage = DeathCause::Garbage;
+        if completion.epoch != self.card_epoch {
+            return Err(garbage);
+        }
+        let fence = self.fence(completion)?;
+        match completion.opcode {
+            opcode::HOLD_OVERFLOW => {
+                self.hold_overflow(EntryId(completion.entry), events);
+                return Ok(());
+            }
+            opcode::LINK => {
+                let index = (completion.detail & !LINK_UP) as usize;
+                let port = *ports.get(index).ok_or(garbage)?;
+                events.push(Event::Link { port, up: completion.detail & LINK_UP != 0 });
+                return Ok(());
+            }
+            _ => {}
+        }
+        let status = Status::from_code(completion.status).ok_or(garbage)?;
+        let work = self.commands.finish(completion.tag).ok_or(garbage)?;
+        if work.opcode().is_some_and(|wanted| wanted != completion.opcode) {
+            // The operation must still end: the caller abandons what is outstanding, not this one.
+            events.extend(work.op().map(|tag| Event::Done { tag, result: Err(Refusal::Reset) }));
+            return Err(garbage);
+        }
+        let counts = completion.counters.map(|counters| Counts {
+            packets: counters.packets,
+            bytes: counters.bytes,
+        });
+        let result = match status {
+            Status::Done => {
+                self.done(work, completion, watched);
+                Ok(Done { counts: None, fence: None })
+            }
+            status => {
+                self.failed(work, status)?;
+                Err(refusal(status))
+            }
+        };
+        let result = result.map(|done| match work {
+            Work::Add { hold: true, .. } => Done { fence: Some(fence), ..done },
+            Work::Modify { .. } | Work::Delete { .. } => Done { counts, ..done },
+            _ => done,
+        });
+        events.extend(work.op().map(|tag: OpTag| Event::Done { tag, result }));
+        Ok(())
+    }
+
+    /// Extends the 32-bit positions of a completion and checks them: they never go back, and the
+    /// card cannot deliver more than the ring holds beyond what was taken.
+    fn fence(&mut self, completion: &Completion) -> Result<Fence, DeathCause> {
+        let mut fence = Fence::default();
+        let positions = self.delivered.iter_mut().zip(completion.delivered);
+        for (queue, (position, low)) in positions.enumerate() {
+            let known = u32::try_from(*position & 0xffff_ffff).expect("masked");
+            *position += u64::from(low.wrapping_sub(known));
+            let bound = self.gates.get(queue).zip(self.memory.queues.get(queue));
+            let most = bound.map_or(0, |(gate, memory)| gate.taken() + (1 << memory.rx_log2));
+            if *position > most {
+                return Err(DeathCause::Garbage);
+            }
+            fence.delivered[queue] = *position;
+        }
+        Ok(fence)
+    }
+
+    fn done(&mut self, work: Work, completion: &Completion, watched: Time) {
+        match work {
+            Work::Delete { index, .. } => self.forget(index),
+            Work::Release { index, id, .. } if self.is(index, id) => {
+                if self.roster.record(index).is_some_and(|record| record.life == Life::Held) {
+                    self.set_life(index, Life::Live);
+                    self.unstick(index);
+                }
+            }
+            Work::Commit { generation, .. } => {
+                self.commands.expect(generation, watched.after(self.patience));
+            }
+            Work::Sweep { records } => {
+                self.sweep.arrived(completion.as_of, completion.detail, records);
+            }
+            Work::Setup => self.setup.answered += 1,
+            _ => {}
+        }
+    }
+
+    /// A refused command has changed nothing in the card.
+    fn failed(&mut self, work: Work, status: Status) -> Result<(), DeathCause> {
+        match work {
+            Work::SetMask { table, .. } => self.tables.set_mask(table, None),
+            Work::Add { index, .. } => self.forget(index),
+            Work::Delete { index, .. } if status == Status::NoEntry => self.forget(index),
+            Work::Delete { index, .. } => {
+                self.set_life(index, Life::Live);
+                self.unstick(index);
+            }
+            // The card does not have the entry where it must be: nothing is known any more.
+            Work::Move { index, id } if self.is(index, id) => return Err(DeathCause::Garbage),
+            Work::Sweep { .. } => self.sweep.refused(),
+            Work::Setup => return Err(DeathCause::Garbage),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is(&self, index: u32, id: EntryId) -> bool {
+        self.roster.record(index).is_some_and(|record| record.id == id)
+    }
+
+    fn unstick(&mut self, index: u32) {
+        if let Some(record) = self.roster.record(index) {
+            self.tables.unstick(record.table.0);
+        }
+    }
+
+    /// An entry is gone from the card.
+    fn forget(&mut self, index: u32) {
+        if let Some(record) = self.roster.remove(index) {
+            self.tables.remove(record.table.0, record.slot);
+        }
+    }
+
+    /// The card has cancelled the install of a held entry. A removal under way reports it itself.
+    fn hold_overflow(&mut self, id: EntryId, events: &mut Vec<Event>) {
+        let Some(index) = self.roster.find(id) else { return };
+        if self.roster.record(index).is_some_and(|record| record.life == Life::Held) {
+            self.forget(index);
+            events.push(Event::HoldCancelled { id });
+        }
+    }
+}
+

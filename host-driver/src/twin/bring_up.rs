@@ -1,0 +1,351 @@
+//! Bring-up and reset: one state machine, moved on by `poll` (`docs/nic-abi.md` §2.2).
+
+use super::commands::{Commands, Patience, Work};
+use super::encode::Encoder;
+use super::gate::Gate;
+use super::geometry::{self, Memory};
+use super::health::ALL_ONES;
+use super::queue::{Queue, Surroundings};
+use super::roster::Roster;
+use super::sweep::SweepState;
+use super::tables::Tables;
+use super::{Active, Twin};
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_abi::ABI_VERSION;
+use twinpath_abi::bus::{AllocError, Bus};
+use twinpath_abi::capability::{Capability, CapabilityError};
+use twinpath_abi::command::Command;
+use twinpath_abi::port::{NO_LIMIT, SetPort};
+use twinpath_abi::register::{self, QUEUES_MAX, control, status};
+use twinpath_abi::tunnel::{TunnelImage, TunnelKind as Kind};
+use twinpath_flow::card::{Capabilities, DeathCause, Epoch, Event};
+use twinpath_flow::port::{OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind};
+use twinpath_flow::time::Time;
+
+/// Where the card is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waiting until no worker is in a burst of an earlier epoch.
+    Quiescing(Time),
+    /// Waiting for a card that says who it is.
+    Identifying(Time),
+    /// Waiting for a reset to be carried out.
+    Resetting {
+        /// Value asked for.
+        request: u32,
+        /// Deadline.
+        until: Time,
+    },
+    /// Ports and tunnels are being set.
+    Settling,
+    /// Waiting for the tables to be matched.
+    Enabling(Time),
+    /// Up.
+    Running,
+    /// Dead.
+    Dead(DeathCause),
+}
+
+/// Progress of the commands of bring-up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Setup {
+    /// Commands issued.
+    pub issued: usize,
+    /// Commands answered.
+    pub answered: usize,
+}
+
+/// Why a card that answers is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BringUpError {
+    /// It is no twin card.
+    #[error("identity {0:#010x} is not that of a twin card")]
+    Identity(u32),
+    /// It speaks another version of the contract.
+    #[error("card speaks version {card:#x}, the driver {driver:#x}")]
+    Version {
+        /// The card's.
+        card: u32,
+        /// The driver's.
+        driver: u32,
+    },
+    /// Its capability block is not credible.
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
+    /// More ports or tunnels are wanted than it has.
+    #[error("{wanted} {what} are configured, the card has {has}")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// Configured.
+        wanted: usize,
+        /// What the card has.
+        has: u32,
+    },
+    /// The transport gives too little DMA memory; see [`super::dma_bytes`].
+    #[error(transparent)]
+    Memory(#[from] AllocError),
+}
+
+/// What is known of a card before its first bring-up.
+pub(super) fn no_capabilities() -> Capabilities {
+    Capabilities {
+        card: "twin".to_owned(),
+        ports: 0,
+        tables: Vec::new(),
+        actions: twinpath_flow::card::ActionCaps::default(),
+        counters: false,
+        counter_staleness_ns: 0,
+        generations: false,
+        hold_frames: 0,
+        queues: 0,
+    }
+}
+
+impl<B: Bus + 'static> Twin<B> {
+    /// Begins bring-up, from any phase.
+    pub(super) fn start(&mut self) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.failure = None;
+        self.forget_signs();
+        self.phase = Phase::Quiescing(self.deadline());
+    }
+
+    fn deadline(&self) -> Time {
+        self.watch.watched().after(self.settings.reset_deadline)
+    }
+
+    /// Moves everything on by at most one phase.
+    pub(super) fn advance(&mut self, now: Time, watched: Time) {
+        let step = match self.phase {
+            Phase::Dead(_) => Ok(()),
+            Phase::Quiescing(until) => self.quiesce(watched, until),
+            Phase::Identifying(until) => self.identify(watched, until),
+            Phase::Resetting { request, until } => self.await_reset(watched, (request, until)),
+            Phase::Settling => self.work(watched).and_then(|()| self.settle(watched)),
+            Phase::Enabling(until) => self.work(watched).and_then(|()| {
+                self.sample_clock(now);
+                self.await_tables(watched, until)
+            }),
+            Phase::Running => self.work(watched).and_then(|()| {
+                self.sample_clock(now);
+                self.check_heart(watched)
+            }),
+        };
+        if let Err(cause) = step {
+            self.die(cause);
+        }
+    }
+
+    fn late(watched: Time, until: Time) -> Result<(), DeathCause> {
+        if watched > until { Err(DeathCause::Deadline) } else { Ok(()) }
+    }
+
+    fn quiesce(&mut self, watched: Time, until: Time) -> Result<(), DeathCause> {
+        self.old_gates.retain(|gate| !gate.is_idle());
+        if self.old_gates.is_empty() {
+            self.phase = Phase::Identifying(until);
+            return Ok(());
+        }
+        Self::late(watched, until)
+    }
+
+    /// The card must say who it is before anything is written to it.
+    fn identify(&mut self, watched: Time, until: Time) -> Result<(), DeathCause> {
+        let identity = self.bus.read32(register::IDENTITY.offset);
+        match identity {
+            ALL_ONES => return Err(DeathCause::AllOnes),
+            // A card that has not started yet.
+            0 => return Self::late(watched, until),
+            register::IDENTITY_VALUE => {}
+            other => return Err(self.fail(BringUpError::Identity(other))),
+        }
+        let card = self.bus.read32(register::VERSION.offset);
+        if card >> 16 != ABI_VERSION >> 16 {
+            return Err(self.fail(BringUpError::Version { card, driver: ABI_VERSION }));
+        }
+        let request = self.bus.read32(register::RESET_DONE.offset).wrapping_add(1);
+        self.bus.write32(register::RESET_REQUEST.offset, request);
+        self.phase = Phase::Resetting { request, until: self.deadline() };
+        Ok(())
+    }
+
+    fn await_reset(
+        &mut self,
+        watched: Time,
+        (request, until): (u32, Time),
+    ) -> Result<(), DeathCause> {
+        self.check_registers()?;
+        let done = self.bus.read32(register::RESET_DONE.offset) == request;
+        if !done || self.bus.read32(register::STATUS.offset) & status::READY == 0 {
+            return Self::late(watched, until);
+        }
+        self.configure().map_err(|error| self.fail(error))?;
+        self.phase = Phase::Settling;
+        Ok(())
+    }
+
+    fn fail(&mut self, error: BringUpError) -> DeathCause {
+        tracing::warn!(%error, "card is not usable");
+        self.failure = Some(error);
+        DeathCause::Garbage
+    }
+
+    /// Reads what the card can do and gives it its rings.
+    fn configure(&mut self) -> Result<(), BringUpError> {
+        let card = geometry::read(&*self.bus)?;
+        let physical: Arc<[PortNo]> = self.ports.physical().map(|port| port.number).collect();
+        let tunnels = self.ports.tunnels().count();
+        for (what, wanted, has) in
+            [("ports", physical.len(), card.ports), ("tunnel ports", tunnels, card.tunnels)]
+        {
+            if wanted > has as usize {
+                return Err(BringUpError::TooMany { what, wanted, has });
+            }
+        }
+        let memory = self.memory_for(&card)?;
+        let commands = Commands::new(&*self.bus, memory.rings);
+        commands.program(&*self.bus);
+        let around = Surroundings { clock: self.clock.clone(), ports: physical };
+        let (mut gates, mut queues) = (Vec::new(), Vec::new());
+        for (index, queue) in (0..).zip(&memory.queues) {
+            queue.program(&*self.bus, index);
+            let gate = Arc::new(Gate::new());
+            let bus = Arc::clone(&self.bus);
+            queues.push(Queue::new(bus, index, *queue, around.clone(), Arc::clone(&gate)));
+            gates.push(gate);
+        }
+        let decrements = u8::try_from(card.ttl_decrements).unwrap_or(u8::MAX);
+        let longest = Duration::from_millis(u64::from(card.command_ms_max));
+        self.active = Some(Active {
+            commands,
+            encoder: Encoder::new(&self.ports, card.actions, decrements),
+            tables: Tables::new(&geometry::shapes(&card), card.ternary),
+            roster: Roster::new(geometry::capacity(&card)),
+            sweep: SweepState::Idle,
+            delivered: [0; QUEUES_MAX],
+            card_epoch: self.bus.read32(register::EPOCH.offset),
+            setup: Setup::default(),
+            moves: Vec::new(),
+            patience: self.settings.command_deadline + longest,
+            memory,
+            gates,
+            queues,
+        });
+        self.capabilities = geometry::capabilities(&card, geometry::queues_of(&card, &self.settings));
+        self.bus.write32(register::CONTROL.offset, control::RINGS);
+        Ok(())
+    }
+
+    /// DMA memory of an earlier bring-up if the card is still the same, else fresh memory.
+    fn memory_for(&mut self, card: &Capability) -> Result<Memory, AllocError> {
+        if let Some((known, memory)) = &self.memory
+            && known == card
+        {
+            return Ok(memory.clone());
+        }
+        let memory = Memory::new(&*self.bus, card, &self.settings, &self.ports)?;
+        self.memory = Some((card.clone(), memory.clone()));
+        Ok(memory)
+    }
+
+    /// Takes completions and checks registers and deadlines.
+    fn work(&mut self, watched: Time) -> Result<(), DeathCause> {
+        self.check_registers()?;
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let mut ports = [PortNo(0); register::PORTS_MAX];
+        let mut count = 0;
+        for (slot, port) in ports.iter_mut().zip(self.ports.physical()) {
+            *slot = port.number;
+            count += 1;
+        }
+        let known = (&ports[..count], watched);
+        active.take_completions(&self.bus, known, &mut self.events)?;
+        if active.gates.iter().any(|gate| gate.is_accused()) {
+            return Err(DeathCause::Garbage);
+        }
+        if active.commands.overdue(watched) { Err(DeathCause::Deadline) } else { Ok(()) }
+    }
+
+    /// Sets ports and tunnels, as many at a time as the ring takes.
+    fn settle(&mut self, watched: Time) -> Result<(), DeathCause> {
+        let deadline = self.deadline();
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let bus = &*self.bus;
+        active.commands.refresh(bus).map_err(|_| DeathCause::Garbage)?;
+        let until = Patience::Prompt(watched.after(active.patience));
+        let physical = self.ports.physical().count();
+        let total = physical + self.ports.tunnels().count();
+        while active.setup.issued < total && active.has_room() {
+            let next = active.setup.issued;
+            if let Some(port) = self.ports.physical().nth(next) {
+                let command = Command::SetPort(set_port(next, port));
+                active.commands.issue(bus, &command, (Work::Setup, None), until);
+            } else if let Some((number, tunnel)) = self.ports.tunnels().nth(next - physical) {
+                let image = tunnel_image(number, tunnel, &self.ports).encode();
+                let image = active.commands.image(bus, &image);
+                let index = u32::try_from(next - physical).expect("the card has as many tunnels");
+                let command = Command::SetTunnel { index, image: image.operand };
+                active.commands.issue(bus, &command, (Work::Setup, Some(image)), until);
+            }
+            active.setup.issued += 1;
+        }
+        active.commands.publish(bus);
+        if active.setup.answered == total {
+            bus.write32(register::CONTROL.offset, control::RINGS | control::TABLES);
+            self.phase = Phase::Enabling(deadline);
+        }
+        Ok(())
+    }
+
+    fn await_tables(&mut self, watched: Time, until: Time) -> Result<(), DeathCause> {
+        if self.in_bypass() {
+            return Self::late(watched, until);
+        }
+        self.phase = Phase::Running;
+        self.events.push(Event::Up(self.epoch));
+        for (index, port) in (0_u32..).zip(self.ports.physical()) {
+            let array = register::PORT_ARRAY + index * register::PORT_STRIDE;
+            let up = self.bus.read32(array + register::port::LINK.offset) == 1;
+            self.events.push(Event::Link { port: port.number, up });
+        }
+        Ok(())
+    }
+}
+
+fn set_port(index: usize, port: &Port) -> SetPort {
+    SetPort {
+        index: u32::try_from(index).expect("at most 64 ports"),
+        number: port.number.0,
+        enabled: port.kind == PortKind::Physical,
+        mtu_in: u32::from(port.mtu_in),
+        mtu_out: port.mtu_out.map_or(NO_LIMIT, u32::from),
+    }
+}
+
+fn tunnel_image(number: PortNo, tunnel: &Tunnel, ports: &PortTable) -> TunnelImage {
+    let over = ports.physical().position(|port| port.number == tunnel.over);
+    TunnelImage {
+        number: number.0,
+        kind: match tunnel.kind {
+            TunnelKind::Vxlan => Kind::Vxlan,
+            TunnelKind::Geneve => Kind::Geneve,
+            TunnelKind::Gtpu => Kind::Gtpu,
+        },
+        over: over
+            .and_then(|index| u16::try_from(index).ok())
+            .expect("a port table's tunnels ride over physical ports"),
+        udp_port: tunnel.kind.udp_port(),
+        local_ip: tunnel.local_ip.octets(),
+        remote_ip: tunnel.remote_ip.map(|ip| ip.octets()),
+        local_mac: tunnel.local_mac,
+        peer_mac: tunnel.peer_mac,
+        tos: match tunnel.tos {
+            OuterTos::Fixed(tos) => Some(tos),
+            OuterTos::Inherit => None,
+        },
+        ttl: tunnel.ttl,
+        qfi: tunnel.qfi,
+    }
+}

@@ -1,0 +1,87 @@
+//! Signs of life: registers, heartbeat, deadlines.
+
+use super::Twin;
+use super::bring_up::Phase;
+use twinpath_abi::bus::Bus;
+use twinpath_abi::register::{self, status};
+use twinpath_flow::card::{DeathCause, Event};
+use twinpath_flow::time::Time;
+
+/// What a bus reads where there is no card.
+pub(super) const ALL_ONES: u32 = u32::MAX;
+
+/// The card's heartbeat as last seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heart {
+    value: u32,
+    /// Time watched when it was first seen to have this value.
+    since: Option<Time>,
+}
+
+impl<B: Bus + 'static> Twin<B> {
+    /// Whether the card says that it is in bypass.
+    pub(super) fn in_bypass(&self) -> bool {
+        self.bus.read32(register::STATUS.offset) & status::BYPASS != 0
+    }
+
+    /// Checks the card's registers.
+    ///
+    /// # Errors
+    /// [`DeathCause`] when it is gone.
+    pub(super) fn check_registers(&mut self) -> Result<(), DeathCause> {
+        let read = |register: &register::Register| self.bus.read32(register.offset);
+        // A living card's status has few bits; all ones on every register is a missing card.
+        let state = read(&register::STATUS);
+        if state == ALL_ONES || read(&register::IDENTITY) == ALL_ONES {
+            return Err(DeathCause::AllOnes);
+        }
+        if self.phase != Phase::Running {
+            return Ok(());
+        }
+        let faulty = state & (status::FAULT | status::RESET_WANTED) != 0;
+        let changed = self.active.as_ref().is_some_and(|active| {
+            state & status::READY == 0 || read(&register::EPOCH) != active.card_epoch
+        });
+        // A card that was reset by others has forgotten everything, but it lives.
+        if (faulty || changed) && !self.reset_wanted {
+            let syndrome = read(&register::SYNDROME);
+            tracing::warn!(state, syndrome, "card wants a reset");
+            self.reset_wanted = true;
+            self.events.push(Event::ResetRequest);
+        }
+        Ok(())
+    }
+
+    /// Checks that the heart beats.
+    ///
+    /// # Errors
+    /// [`DeathCause::Heartbeat`] when it has stopped for longer than the deadline.
+    pub(super) fn check_heart(&mut self, watched: Time) -> Result<(), DeathCause> {
+        let value = self.bus.read32(register::HEARTBEAT.offset);
+        if value == ALL_ONES && self.bus.read32(register::IDENTITY.offset) == ALL_ONES {
+            return Err(DeathCause::AllOnes);
+        }
+        match self.heart.since {
+            Some(since) if value == self.heart.value => {
+                if watched.since(since) > self.settings.heartbeat_deadline {
+                    return Err(DeathCause::Heartbeat);
+                }
+            }
+            _ => self.heart = Heart { value, since: Some(watched) },
+        }
+        Ok(())
+    }
+
+    /// Takes a sample of the card's clock.
+    pub(super) fn sample_clock(&mut self, now: Time) {
+        let card = self.bus.read64(register::CLOCK.offset);
+        self.clock.sample(&mut self.sampler, now, card);
+    }
+
+    /// Forgets what was seen of the card before a reset.
+    pub(super) fn forget_signs(&mut self) {
+        self.heart = Heart::default();
+        self.sampler = super::Sampler::default();
+        self.reset_wanted = false;
+    }
+}

@@ -1,0 +1,107 @@
+//! Counter sweeps: the card writes a record for each counter; the newest arrived sweep is reported.
+//!
+//! One memory serves all sweeps: the next is asked for only after the last was read, so records
+//! are never read while they are written.
+
+use super::Active;
+use super::commands::{Patience, Work};
+use super::watch::CardClock;
+use twinpath_abi::bus::Bus;
+use twinpath_abi::command::Command;
+use twinpath_abi::completion::NEVER;
+use twinpath_abi::sweep::{RECORD_BYTES, Record};
+use twinpath_flow::card::{CounterSink, EntryCounts};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::time::Time;
+
+/// Records read from DMA memory at once.
+const CHUNK: u32 = 128;
+
+/// Where the current sweep is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SweepState {
+    /// None asked for.
+    #[default]
+    Idle,
+    /// In the command ring.
+    Asked,
+    /// Written: the card's time, and records written and asked for.
+    Arrived {
+        /// The card's clock when the records were true.
+        as_of: u64,
+        /// Records that can be read.
+        written: u32,
+        /// Records asked for.
+        asked: u32,
+    },
+}
+
+impl SweepState {
+    /// The card has written `written` of `asked` records, or says so.
+    pub(super) fn arrived(&mut self, as_of: u64, written: u32, asked: u32) {
+        *self = Self::Arrived { as_of, written: written.min(asked), asked };
+    }
+
+    /// The card has not swept; the next call asks again.
+    pub(super) fn refused(&mut self) {
+        *self = Self::Idle;
+    }
+}
+
+impl<B: Bus> Active<B> {
+    /// Reports a sweep that has arrived, and whether it was complete.
+    pub(super) fn report(
+        &mut self,
+        bus: &B,
+        clock: &CardClock,
+        sink: &mut dyn CounterSink,
+    ) -> Option<(Time, bool)> {
+        let SweepState::Arrived { as_of, written, asked } = self.sweep else { return None };
+        let mut bytes = [0; CHUNK as usize * RECORD_BYTES];
+        for first in (0..written).step_by(CHUNK as usize) {
+            let count = CHUNK.min(written - first);
+            let part = &mut bytes[..count as usize * RECORD_BYTES];
+            bus.copy_out(self.memory.records.plus(u64::from(first) * RECORD_BYTES as u64), part);
+            for (index, record) in (first..).zip(part.as_chunks::<RECORD_BYTES>().0) {
+                // A counter that has changed hands since the sweep says nothing of its new owner.
+                let record = Record::decode(record);
+                let known = self.roster.record(index);
+                if let Some(known) = known.filter(|known| known.id.0 == record.entry) {
+                    sink.entry(counts(known.id, &record, clock));
+                }
+            }
+        }
+        self.sweep = SweepState::Idle;
+        Some((clock.host_time(as_of), written == asked))
+    }
+
+    /// Asks for the next sweep, unless one is under way or the ring is full.
+    pub(super) fn ask(&mut self, bus: &B, watched: Time) {
+        if self.sweep != SweepState::Idle || !self.has_room() {
+            return;
+        }
+        let records = self.roster.high_water();
+        if records == 0 {
+            return;
+        }
+        let length = records * u32::try_from(RECORD_BYTES).expect("32");
+        let command = Command::Sweep { first: 0, address: self.memory.records.0, length };
+        let patience = Patience::Slow(watched.after(self.patience));
+        self.commands.issue(bus, &command, (Work::Sweep { records }, None), patience);
+        self.commands.publish(bus);
+        self.sweep = SweepState::Asked;
+    }
+}
+
+fn counts(
+    id: twinpath_flow::card::EntryId,
+    record: &Record,
+    clock: &CardClock,
+) -> EntryCounts {
+    let counters = record.counters;
+    EntryCounts {
+        id,
+        counts: Counts { packets: counters.packets, bytes: counters.bytes },
+        last_hit: (counters.last_hit != NEVER).then(|| clock.host_time(counters.last_hit)),
+    }
+}

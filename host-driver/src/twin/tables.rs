@@ -1,0 +1,133 @@
+//! The card's tables: masks and places.
+
+use super::placement::{Bank, Candidates, Move, Occupants, Shape};
+use super::roster::{Life, Roster};
+use twinpath_abi::hash;
+use twinpath_flow::card::TableKind;
+use twinpath_flow::key::Line;
+
+/// Candidate places of a masked key in a bank of `rows` slots a way.
+pub(crate) fn candidates(value: &Line, rows: u32) -> Candidates {
+    let mut places = [0; hash::WAYS];
+    for ((way, hash), place) in (0..).zip(hash::ways(&value.0)).zip(&mut places) {
+        *place = way * rows + hash::slot(hash, rows);
+    }
+    places
+}
+
+/// A table of the card.
+#[derive(Debug)]
+pub(crate) enum Table {
+    /// A bank: its mask once set, and its places.
+    Exact {
+        /// Mask; `None` until it is set.
+        mask: Option<Line>,
+        /// Shape.
+        shape: Shape,
+        /// Places.
+        bank: Box<Bank>,
+    },
+    /// The ternary table: free places, the lowest last. Flows of one generation that overlap
+    /// have the same fate, so any place is right.
+    Ternary {
+        /// Free places.
+        free: Vec<u32>,
+    },
+}
+
+/// All tables, in the card's order.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    tables: Vec<Table>,
+}
+
+impl Occupants for Roster {
+    fn candidates(&self, occupant: u32) -> Candidates {
+        self.record(occupant).map_or_else(Candidates::default, |record| record.candidates)
+    }
+
+    fn movable(&self, occupant: u32) -> bool {
+        self.record(occupant).is_some_and(|record| record.life == Life::Live)
+    }
+}
+
+impl Tables {
+    pub(crate) fn new(shapes: &[Shape], ternary: u32) -> Self {
+        let exact = |shape: &Shape| Table::Exact {
+            mask: None,
+            shape: *shape,
+            bank: Box::new(Bank::new(*shape)),
+        };
+        let mut tables: Vec<_> = shapes.iter().map(exact).collect();
+        if ternary > 0 {
+            tables.push(Table::Ternary { free: (0..ternary).rev().collect() });
+        }
+        Self { tables }
+    }
+
+    /// Kind of a table, if there is one of that number.
+    pub(crate) fn kind(&self, table: u8) -> Option<TableKind> {
+        Some(match self.tables.get(usize::from(table))? {
+            Table::Exact { .. } => TableKind::Exact,
+            Table::Ternary { .. } => TableKind::Ternary,
+        })
+    }
+
+    /// Mask of a bank, if it is one and has one.
+    pub(crate) fn mask(&self, table: u8) -> Option<Line> {
+        match self.tables.get(usize::from(table))? {
+            Table::Exact { mask, .. } => *mask,
+            Table::Ternary { .. } => None,
+        }
+    }
+
+    /// Sets the mask of a bank, or forgets it.
+    pub(crate) fn set_mask(&mut self, table: u8, wanted: Option<Line>) {
+        if let Some(Table::Exact { mask, .. }) = self.tables.get_mut(usize::from(table)) {
+            *mask = wanted;
+        }
+    }
+
+    /// Places in use.
+    pub(crate) fn used(&self, table: u8) -> u32 {
+        match self.tables.get(usize::from(table)) {
+            Some(Table::Exact { bank, .. }) => bank.used(),
+            _ => 0,
+        }
+    }
+
+    /// Finds a place for a masked key and takes it for `occupant`; `moves` come first.
+    pub(crate) fn place(
+        &mut self,
+        table: u8,
+        (occupant, value): (u32, &Line),
+        roster: &Roster,
+        moves: &mut Vec<Move>,
+    ) -> Option<(u32, Candidates)> {
+        moves.clear();
+        match self.tables.get_mut(usize::from(table))? {
+            Table::Exact { shape, bank, .. } => {
+                let candidates = candidates(value, shape.rows);
+                let place = bank.place(occupant, &candidates, roster, moves)?;
+                Some((place, candidates))
+            }
+            Table::Ternary { free } => Some((free.pop()?, Candidates::default())),
+        }
+    }
+
+    /// Gives a place back.
+    pub(crate) fn remove(&mut self, table: u8, place: u32) {
+        match self.tables.get_mut(usize::from(table)) {
+            Some(Table::Exact { bank, .. }) => bank.remove(place),
+            Some(Table::Ternary { free }) => free.push(place),
+            None => {}
+        }
+    }
+
+    /// Says that an entry of the table became movable.
+    pub(crate) fn unstick(&mut self, table: u8) {
+        if let Some(Table::Exact { bank, .. }) = self.tables.get_mut(usize::from(table)) {
+            bank.unstick();
+        }
+    }
+}
