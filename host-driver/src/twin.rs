@@ -46,7 +46,7 @@ use twinpath_abi::register::QUEUES_MAX;
 use twinpath_flow::card::{
     Capabilities, CounterSink, DeathCause, Epoch, Event, FlowOp, Health, OpTag, Refusal, Sweep,
 };
-use twinpath_flow::port::PortTable;
+use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_flow::time::Time;
 use watch::{CardClock, Sampler, Watch};
 
@@ -57,6 +57,8 @@ struct Active<B> {
     encoder: Encoder,
     tables: Tables,
     roster: Roster,
+    /// Port numbers by the card's index.
+    ports: Arc<[PortNo]>,
     gates: Vec<Arc<Gate>>,
     queues: Vec<Queue<B>>,
     sweep: SweepState,
@@ -161,7 +163,7 @@ impl<B: Bus + 'static> Twin<B> {
     /// Ends every outstanding operation with `Refusal::Reset` and shuts the queues' gates.
     fn abandon(&mut self) {
         let Some(mut active) = self.active.take() else { return };
-        let refused = self.refused.drain(..).map(|(tag, refusal)| (tag, refusal));
+        let refused = self.refused.drain(..);
         self.events.extend(refused.map(|(tag, refusal)| Event::Done { tag, result: Err(refusal) }));
         let ended = active.commands.abandon().filter_map(|work| work.op());
         self.events.extend(ended.map(|tag| Event::Done { tag, result: Err(Refusal::Reset) }));
@@ -208,8 +210,7 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         let watched = self.watch.look(now);
         self.advance(now, watched);
         let refused = self.refused.drain(..);
-        self.events
-            .extend(refused.map(|(tag, refusal)| Event::Done { tag, result: Err(refusal) }));
+        self.events.extend(refused.map(|(tag, refusal)| Event::Done { tag, result: Err(refusal) }));
         out.append(&mut self.events);
     }
 

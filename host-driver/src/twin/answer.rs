@@ -9,7 +9,6 @@ use twinpath_abi::command::opcode;
 use twinpath_abi::completion::{Completion, Status};
 use twinpath_flow::card::{DeathCause, Done, EntryId, Event, Fence, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
-use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
 /// Bit of a LINK event's detail that says that the link is up.
@@ -49,14 +48,14 @@ impl<B: Bus> Active<B> {
     pub(super) fn take_completions(
         &mut self,
         bus: &B,
-        (ports, watched): (&[PortNo], Time),
+        watched: Time,
         events: &mut Vec<Event>,
     ) -> Result<(), DeathCause> {
         let mut taken = 0;
         while taken < self.commands.burst_max() {
             let next = self.commands.completion(bus).map_err(|_| DeathCause::Garbage)?;
             let Some(completion) = next else { break };
-            self.answer(&completion, (ports, watched), events)?;
+            self.answer(&completion, watched, events)?;
             taken += 1;
         }
         if taken > 0 {
@@ -68,7 +67,7 @@ impl<B: Bus> Active<B> {
     fn answer(
         &mut self,
         completion: &Completion,
-        (ports, watched): (&[PortNo], Time),
+        watched: Time,
         events: &mut Vec<Event>,
     ) -> Result<(), DeathCause> {
         let garbage = DeathCause::Garbage;
@@ -83,7 +82,7 @@ impl<B: Bus> Active<B> {
             }
             opcode::LINK => {
                 let index = (completion.detail & !LINK_UP) as usize;
-                let port = *ports.get(index).ok_or(garbage)?;
+                let port = *self.ports.get(index).ok_or(garbage)?;
                 events.push(Event::Link { port, up: completion.detail & LINK_UP != 0 });
                 return Ok(());
             }
@@ -96,10 +95,9 @@ impl<B: Bus> Active<B> {
             events.extend(work.op().map(|tag| Event::Done { tag, result: Err(Refusal::Reset) }));
             return Err(garbage);
         }
-        let counts = completion.counters.map(|counters| Counts {
-            packets: counters.packets,
-            bytes: counters.bytes,
-        });
+        let counts = completion
+            .counters
+            .map(|counters| Counts { packets: counters.packets, bytes: counters.bytes });
         let result = match status {
             Status::Done => {
                 self.done(work, completion, watched);
@@ -140,11 +138,9 @@ impl<B: Bus> Active<B> {
     fn done(&mut self, work: Work, completion: &Completion, watched: Time) {
         match work {
             Work::Delete { index, .. } => self.forget(index),
-            Work::Release { index, id, .. } if self.is(index, id) => {
-                if self.roster.record(index).is_some_and(|record| record.life == Life::Held) {
-                    self.set_life(index, Life::Live);
-                    self.unstick(index);
-                }
+            Work::Release { index, id, .. } if self.is_held(index, id) => {
+                self.set_life(index, Life::Live);
+                self.unstick(index);
             }
             Work::Commit { generation, .. } => {
                 self.commands.expect(generation, watched.after(self.patience));
@@ -176,6 +172,11 @@ impl<B: Bus> Active<B> {
         Ok(())
     }
 
+    fn is_held(&self, index: u32, id: EntryId) -> bool {
+        self.is(index, id)
+            && self.roster.record(index).is_some_and(|record| record.life == Life::Held)
+    }
+
     fn is(&self, index: u32, id: EntryId) -> bool {
         self.roster.record(index).is_some_and(|record| record.id == id)
     }
@@ -202,4 +203,3 @@ impl<B: Bus> Active<B> {
         }
     }
 }
-

@@ -223,6 +223,7 @@ impl<B: Bus + 'static> Twin<B> {
             encoder: Encoder::new(&self.ports, card.actions, decrements),
             tables: Tables::new(&geometry::shapes(&card), card.ternary),
             roster: Roster::new(geometry::capacity(&card)),
+            ports: around.ports,
             sweep: SweepState::Idle,
             delivered: [0; QUEUES_MAX],
             card_epoch: self.bus.read32(register::EPOCH.offset),
@@ -233,7 +234,8 @@ impl<B: Bus + 'static> Twin<B> {
             gates,
             queues,
         });
-        self.capabilities = geometry::capabilities(&card, geometry::queues_of(&card, &self.settings));
+        self.capabilities =
+            geometry::capabilities(&card, geometry::queues_of(&card, &self.settings));
         self.bus.write32(register::CONTROL.offset, control::RINGS);
         Ok(())
     }
@@ -254,14 +256,7 @@ impl<B: Bus + 'static> Twin<B> {
     fn work(&mut self, watched: Time) -> Result<(), DeathCause> {
         self.check_registers()?;
         let Some(active) = &mut self.active else { return Ok(()) };
-        let mut ports = [PortNo(0); register::PORTS_MAX];
-        let mut count = 0;
-        for (slot, port) in ports.iter_mut().zip(self.ports.physical()) {
-            *slot = port.number;
-            count += 1;
-        }
-        let known = (&ports[..count], watched);
-        active.take_completions(&self.bus, known, &mut self.events)?;
+        active.take_completions(&self.bus, watched, &mut self.events)?;
         if active.gates.iter().any(|gate| gate.is_accused()) {
             return Err(DeathCause::Garbage);
         }

@@ -202,3 +202,6 @@ pub(crate) fn settable() -> (Vec<Field>, Vec<Field>) {
         .collect();
     (set, vec![Field::IpTos])
 }
+
+#[cfg(test)]
+mod tests;

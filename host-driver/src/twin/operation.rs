@@ -37,16 +37,9 @@ impl<B: Bus> Active<B> {
     ///
     /// # Errors
     /// [`Refusal`] when the driver itself refuses it; nothing was issued then.
-    pub(super) fn operate(
-        &mut self,
-        bus: &B,
-        op: &FlowOp,
-        until: Patience,
-    ) -> Result<(), Refusal> {
+    pub(super) fn operate(&mut self, bus: &B, op: &FlowOp, until: Patience) -> Result<(), Refusal> {
         match op {
-            FlowOp::SetMask { tag, table, mask } => {
-                self.set_mask(bus, (*tag, *table), mask, until)
-            }
+            FlowOp::SetMask { tag, table, mask } => self.set_mask(bus, (*tag, *table), mask, until),
             FlowOp::Add { tag, entry, hold } => {
                 let holding = if *hold { Holding::Hold } else { Holding::Direct };
                 self.add(bus, (*tag, holding), entry, until)
@@ -183,13 +176,7 @@ impl<B: Bus> Active<B> {
         Ok(())
     }
 
-    fn release(
-        &mut self,
-        bus: &B,
-        op: OpTag,
-        id: EntryId,
-        until: Patience,
-    ) -> Result<(), Refusal> {
+    fn release(&mut self, bus: &B, op: OpTag, id: EntryId, until: Patience) -> Result<(), Refusal> {
         let (index, record) = self.find(id)?;
         let mut indices = [0; QUEUES_MAX * 4];
         for (gate, index) in self.gates.iter().zip(indices.chunks_exact_mut(4)) {

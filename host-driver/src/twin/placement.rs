@@ -6,6 +6,8 @@
 //! so every key is found at every moment. Nothing here touches the card: occupants are numbers,
 //! and what is known of them comes from [`Occupants`].
 
+#[cfg(test)]
+mod load_tests;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -96,11 +98,6 @@ impl Bank {
         self.used
     }
 
-    /// Occupant of a slot.
-    pub(crate) fn occupant(&self, slot: u32) -> Option<u32> {
-        self.slots.get(slot as usize).copied().filter(|occupant| *occupant != FREE)
-    }
-
     /// Finds a slot for `occupant`, moving others if needed, and takes it.
     ///
     /// `moves` is cleared and filled with the moves to execute first, in order.
@@ -135,13 +132,6 @@ impl Bank {
 
     /// Says that an occupant became movable, so that a search may succeed now.
     pub(crate) const fn unstick(&mut self) {
-        self.stuck = false;
-    }
-
-    /// Forgets all occupants.
-    pub(crate) fn clear(&mut self) {
-        self.slots.fill(FREE);
-        self.used = 0;
         self.stuck = false;
     }
 

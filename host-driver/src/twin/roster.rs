@@ -123,14 +123,4 @@ impl Roster {
     pub(crate) const fn high_water(&self) -> u32 {
         self.high_water
     }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        let capacity = u32::try_from(self.records.len()).expect("made from a u32");
-        self.records.fill(None);
-        self.free.clear();
-        self.free.extend((0..capacity).rev());
-        self.by_id.clear();
-        self.high_water = 0;
-    }
 }

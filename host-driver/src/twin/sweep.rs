@@ -93,11 +93,7 @@ impl<B: Bus> Active<B> {
     }
 }
 
-fn counts(
-    id: twinpath_flow::card::EntryId,
-    record: &Record,
-    clock: &CardClock,
-) -> EntryCounts {
+fn counts(id: twinpath_flow::card::EntryId, record: &Record, clock: &CardClock) -> EntryCounts {
     let counters = record.counters;
     EntryCounts {
         id,

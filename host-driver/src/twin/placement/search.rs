@@ -56,20 +56,20 @@ impl Search {
     ) -> Option<(u32, u32)> {
         let mut next = 0;
         while let Some(visit) = self.visits.get(next).copied() {
+            let parent = u32::try_from(next).expect("visits are bounded");
             let occupant = slots[visit.slot as usize];
-            if occupants.movable(occupant) {
-                let others = occupants.candidates(occupant);
-                for other in others[..ways].iter().copied().filter(|other| *other != visit.slot) {
-                    let parent = u32::try_from(next).expect("visits are bounded");
-                    if slots[other as usize] == FREE {
-                        return Some((parent, other));
-                    }
-                    if usize::from(visit.depth) < MOVES_MAX {
-                        self.visit(other, parent, visit.depth + 1);
-                    }
-                }
-            }
             next += 1;
+            if !occupants.movable(occupant) {
+                continue;
+            }
+            let others = occupants.candidates(occupant);
+            let others = others[..ways].iter().filter(|other| **other != visit.slot);
+            if let Some(free) = others.clone().find(|other| slots[**other as usize] == FREE) {
+                return Some((parent, *free));
+            }
+            if usize::from(visit.depth) < MOVES_MAX {
+                others.for_each(|other| self.visit(*other, parent, visit.depth + 1));
+            }
         }
         None
     }

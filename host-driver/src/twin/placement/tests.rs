@@ -69,8 +69,7 @@ impl World {
     fn check(&self) {
         let mut used = 0;
         for (slot, occupant) in self.card.iter().enumerate() {
-            let slot = u32::try_from(slot).unwrap();
-            assert_eq!(self.bank.occupant(slot), *occupant);
+            assert_eq!(self.bank.slots[slot], occupant.unwrap_or(super::FREE));
             used += u32::from(occupant.is_some());
         }
         assert_eq!(self.bank.used(), used);
@@ -93,8 +92,8 @@ fn scattered(shape: Shape, seed: u64) -> Candidates {
 fn a_full_bank_refuses_and_takes_again_after_a_removal() {
     let shape = Shape { ways: 2, rows: 1, stash: 1 };
     let mut world = World::new(shape);
-    for key in 0..3 {
-        assert_eq!(world.add(scattered(shape, key), false), Some(key as u32));
+    for key in 0..3_u32 {
+        assert_eq!(world.add(scattered(shape, u64::from(key)), false), Some(key));
     }
     assert_eq!(world.add(scattered(shape, 9), false), None);
     world.check();
