@@ -3,6 +3,7 @@
 use crate::args::{Arguments, Client, Command, Place, RulesCommand};
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
+use crate::control::path::SocketError;
 use crate::control::request::{Answer, Request};
 use crate::failure::Failure;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
@@ -50,7 +51,7 @@ fn show<T: DeserializeOwned>(
     view: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
     let answer = ask(client.socket.as_deref(), request).map_err(|error| match error {
-        AskError::Socket(error) => Failure::input(error),
+        AskError::Socket(error @ SocketError::SeveralRunning { .. }) => Failure::input(error),
         error => Failure::run(error),
     })?;
     match answer {

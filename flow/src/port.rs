@@ -135,11 +135,11 @@ impl PortTable {
             if number == 0 || number > 0xfeff {
                 return Err(PortTableError::NumberOutOfRange(number));
             }
-            if let Some(other) = ports[..index].iter().find(|other| other.name == port.name) {
-                return Err(PortTableError::DuplicateName(other.name.clone()));
-            }
             if index > 0 && ports[index - 1].number == port.number {
                 return Err(PortTableError::DuplicateNumber(number));
+            }
+            if let Some(other) = ports[..index].iter().find(|other| other.name == port.name) {
+                return Err(PortTableError::DuplicateName(other.name.clone()));
             }
             if let PortKind::Tunnel(tunnel) = &port.kind {
                 Self::check_tunnel(&ports, index, number, tunnel)?;

@@ -207,16 +207,12 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
 
 fn workers(raw: &RawConfig) -> Result<u16, Located> {
     let Some(workers) = &raw.workers else { return Ok(1) };
-    u16::try_from(*workers.get_ref()).ok().filter(|count| (1..=WORKERS_MAX).contains(count)).ok_or(
-        (
-            workers.span(),
-            Fault::Value {
-                what: "workers",
-                given: workers.get_ref().to_string(),
-                expected: "between 1 and 16",
-            },
-        ),
-    )
+    let given = *workers.get_ref();
+    let count = u16::try_from(given).ok().filter(|count| (1..=WORKERS_MAX).contains(count));
+    count.ok_or_else(|| {
+        let (given, expected) = (given.to_string(), "between 1 and 16");
+        (workers.span(), Fault::Value { what: "workers", given, expected })
+    })
 }
 
 fn sim(raw: &RawConfig) -> Result<Sim, Located> {

@@ -51,12 +51,12 @@ pub(crate) fn wire(raw: &RawPort, path: &Path, text: &str) -> Result<Option<Port
 fn span_of(raw: &[Spanned<RawPort>], error: &PortTableError) -> std::ops::Range<usize> {
     let numbered = |wanted: u16| {
         let ports = raw.iter().filter_map(|port| port.get_ref().number.as_ref());
-        ports.filter(|number| *number.get_ref() == i64::from(wanted)).last().map(Spanned::span)
+        ports.filter(|number| *number.get_ref() == i64::from(wanted)).next_back().map(Spanned::span)
     };
     let found = match error {
         PortTableError::DuplicateName(name) => {
             let names = raw.iter().filter_map(|port| port.get_ref().name.as_ref());
-            names.filter(|given| given.get_ref() == name).last().map(Spanned::span)
+            names.filter(|given| given.get_ref() == name).next_back().map(Spanned::span)
         }
         PortTableError::DuplicateNumber(number) | PortTableError::NumberOutOfRange(number) => {
             numbered(*number)
@@ -176,7 +176,7 @@ fn tos(raw: &RawPort) -> Result<OuterTos, Located> {
     };
     let expected = "\"inherit\" or between 0 and 255";
     let fault = Fault::Value { what: "tos", given: shown, expected };
-    fixed.map(OuterTos::Fixed).ok_or((given.span(), fault))
+    fixed.map(OuterTos::Fixed).ok_or_else(|| (given.span(), fault))
 }
 
 fn mac(text: &str) -> Option<Mac> {

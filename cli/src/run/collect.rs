@@ -64,7 +64,7 @@ fn port(line: &super::ports::PortLine) -> PortView {
 
 fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
     let view = session.brain.engine.rule(placed.id);
-    let counts = view.map_or(Some(Counts::default()), |view| view.counts.total());
+    let counts = view.map_or_else(|| Some(Counts::default()), |view| view.counts.total());
     RuleView {
         table: placed.rule.table,
         priority: placed.rule.priority,

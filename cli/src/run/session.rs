@@ -187,7 +187,7 @@ impl Session {
     fn drain(&mut self) {
         let deadline = self.now.after(DRAIN_MAX);
         let real = !self.ports.are_virtual();
-        while !(self.forwarder.is_idle() && !self.brain.is_changing()) && self.now < deadline {
+        while (self.brain.is_changing() || !self.forwarder.is_idle()) && self.now < deadline {
             let next = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
             let Some(next) = next.into_iter().flatten().min() else { break };
             if real {
