@@ -46,8 +46,8 @@ pub fn frame_of(key: &Key) -> Vec<u8> {
 }
 
 /// A length field; what is made here has at most some hundred bytes.
-const fn length_bytes(length: usize) -> [u8; 2] {
-    [(length >> 8 & 0xff) as u8, (length & 0xff) as u8]
+fn length_bytes(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 fn put(bytes: &mut Vec<u8>, key: &Key, field: Field) {

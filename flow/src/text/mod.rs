@@ -21,6 +21,7 @@ pub mod packet;
 pub mod print;
 pub mod rules;
 pub mod selector;
+mod sets;
 pub mod show;
 mod spelling;
 mod spelling_actions;
