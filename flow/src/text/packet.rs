@@ -9,6 +9,7 @@ use crate::check::{Prerequisite, eth_type};
 use crate::encap;
 use crate::field::Field;
 use crate::key::{Key, MaskedKey};
+use crate::parse::parse;
 use crate::port::{PortNo, PortTable, Tunnel};
 use std::net::Ipv4Addr;
 
@@ -115,7 +116,10 @@ fn encapsulated(key: &Key, inner: &[u8], tunnel: &Tunnel) -> Result<Vec<u8>, enc
         qfi: (qfi & 0x80 != 0).then_some(qfi & 0x3f),
         ..tunnel.clone()
     };
-    encap::encapsulate(inner, key, encap::source_port(&key.head), &reverse)
+    let parsed = parse(inner, PortNo(0), &PortTable::default());
+    let mut packet = crate::apply::Packet::new(&parsed, inner);
+    packet.key.set(Field::TunId, key.get(Field::TunId));
+    encap::encapsulate(&packet, encap::source_port(&key.head), &reverse)
 }
 
 /// The key of a packet that matches; what the match leaves open gets a default.
