@@ -2,14 +2,13 @@
 
 use crate::check::eth_type;
 use crate::field::Field;
+use crate::frame::{checksum, transport};
 use crate::key::{Key, VLAN_PRESENT};
 
 /// Shortest Ethernet frame without FCS.
 const FRAME_LENGTH_MIN: usize = 60;
 /// Payload behind a transport header, or in place of one.
 const PAYLOAD: [u8; 18] = [0; 18];
-
-const ICMPV6: u8 = 58;
 
 /// The frame of a key. Bits of a later fragment have no transport header.
 #[must_use]
@@ -91,14 +90,14 @@ fn ipv4(key: &Key) -> Vec<u8> {
     let mut pseudo = Vec::new();
     put_low(&mut pseudo, key, Field::IpSrc, 4);
     put_low(&mut pseudo, key, Field::IpDst, 4);
-    let payload = transport(key, &pseudo);
+    let payload = upper(key, &pseudo);
     let mut body = vec![0x45, byte(key, Field::IpTos)];
     body.extend(length_bytes(20 + payload.len()));
     body.extend([0, 0]);
     body.extend((u16::from(more) << 13 | offset).to_be_bytes());
     body.extend([byte(key, Field::IpTtl), byte(key, Field::IpProto), 0, 0]);
     body.extend(&pseudo);
-    let checksum = !ones_sum(&[&body]);
+    let checksum = checksum::checksum(&body);
     body[10..12].copy_from_slice(&checksum.to_be_bytes());
     body.extend(payload);
     body
@@ -108,7 +107,7 @@ fn ipv6(key: &Key) -> Vec<u8> {
     let mut pseudo = Vec::new();
     put(&mut pseudo, key, Field::IpSrc);
     put(&mut pseudo, key, Field::IpDst);
-    let mut payload = transport(key, &pseudo);
+    let mut payload = upper(key, &pseudo);
     let mut next_header = byte(key, Field::IpProto);
     if key.get(Field::IpFrag) != 0 {
         let (more, offset) = fragment(key);
@@ -136,7 +135,7 @@ fn fragment(key: &Key) -> (bool, u16) {
 }
 
 /// The transport header with its payload; `pseudo` is source and destination address.
-fn transport(key: &Key, pseudo: &[u8]) -> Vec<u8> {
+fn upper(key: &Key, pseudo: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let proto = byte(key, Field::IpProto);
     let v6 = pseudo.len() == 32;
@@ -148,7 +147,7 @@ fn transport(key: &Key, pseudo: &[u8]) -> Vec<u8> {
         17 => (true, Some(6)),
         132 => (true, None),
         1 if !v6 => (false, Some(2)),
-        ICMPV6 if v6 => (false, Some(2)),
+        transport::ICMPV6 if v6 => (false, Some(2)),
         _ => return PAYLOAD.to_vec(),
     };
     if ports {
@@ -169,7 +168,7 @@ fn transport(key: &Key, pseudo: &[u8]) -> Vec<u8> {
             body.extend([0, 0]);
         }
         132 => body.extend([0; 8]),
-        ICMPV6 => {
+        transport::ICMPV6 => {
             body.extend([0; 6]);
             neighbour(&mut body, key);
         }
@@ -182,8 +181,8 @@ fn transport(key: &Key, pseudo: &[u8]) -> Vec<u8> {
             body[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
         }
         None => {
-            let checksum = crc32c(&body);
-            body[8..12].copy_from_slice(&checksum.to_le_bytes());
+            let checksum = checksum::crc32c(&body);
+            body[8..12].copy_from_slice(&checksum.to_be_bytes());
         }
     }
     body
@@ -206,40 +205,11 @@ fn neighbour(body: &mut Vec<u8>, key: &Key) {
 }
 
 fn transport_checksum(body: &[u8], proto: u8, pseudo: &[u8]) -> u16 {
-    let length = length_bytes(body.len());
-    let sum = match proto {
-        1 => ones_sum(&[body]),
-        _ => ones_sum(&[pseudo, &[0, proto], &length, body]),
+    let (source, target) = pseudo.split_at(pseudo.len() / 2);
+    let start = match proto {
+        transport::ICMP => 0,
+        _ => checksum::pseudo_header(source, target, proto, body.len()),
     };
-    match !sum {
-        // A UDP checksum of 0 means none (RFC 768).
-        0 if proto == 17 => 0xffff,
-        checksum => checksum,
-    }
-}
-
-/// Ones' complement sum of parts of even length (the last may be odd).
-fn ones_sum(parts: &[&[u8]]) -> u16 {
-    let mut sum = 0_u32;
-    for part in parts {
-        for pair in part.chunks(2) {
-            sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-        }
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (sum & 0xffff) as u16
-}
-
-/// CRC-32C, bit by bit (RFC 9260 appendix A).
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 != 0 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-        }
-    }
-    !crc
+    let sum = checksum::finish(checksum::sum(start, body));
+    if proto == transport::UDP { checksum::nonzero(sum) } else { sum }
 }
