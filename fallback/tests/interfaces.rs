@@ -28,6 +28,18 @@ fn run(line: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Waits until the kernel has begun to pass frames; it does so a moment after `up`.
+fn wait_until_running(name: &str) {
+    let path = format!("/sys/class/net/{name}/operstate");
+    for _ in 0..WAIT_SECONDS * 100 {
+        if std::fs::read_to_string(&path).unwrap().trim() == "up" {
+            return;
+        }
+        poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 })).unwrap();
+    }
+    panic!("{name} does not come up");
+}
+
 /// A veth pair: `wire_end` stays here, `far_end` (10.9.0.2, neighbour 10.9.0.1 known) is in a
 /// namespace. Both go at the end.
 struct Veth {
@@ -52,6 +64,7 @@ impl Veth {
         veth.inside("ip link set far address 02:00:00:00:00:02 up");
         veth.inside("ip address add 10.9.0.2/24 dev far");
         veth.inside("ip neighbour add 10.9.0.1 lladdr 02:00:00:00:00:01 dev far");
+        wait_until_running(wire_end);
         veth
     }
 
@@ -77,9 +90,13 @@ fn open(text: &str) -> Opened {
     spec.open(Path::new("/")).unwrap_or_else(|error| panic!("{error} (these tests need root)"))
 }
 
-fn wait(descriptor: BorrowedFd<'_>) -> bool {
+fn wait_for(descriptor: BorrowedFd<'_>, what: PollFlags) -> bool {
     let timeout = Timespec { tv_sec: WAIT_SECONDS, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+    poll(&mut [PollFd::new(&descriptor, what)], Some(&timeout)).unwrap() > 0
+}
+
+fn wait(descriptor: BorrowedFd<'_>) -> bool {
+    wait_for(descriptor, PollFlags::IN)
 }
 
 /// Receives until `enough` holds of the frames seen, within the deadline.
@@ -129,6 +146,8 @@ fn two_ends_of_a_veth_exchange_frames_byte_for_byte() {
         run(&format!("sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1"));
         run(&format!("ip link set {name} up"));
     }
+    wait_until_running(&left);
+    wait_until_running(&right);
     let (mut a, mut b) = (open(&format!("packet:{left}")), open(&format!("packet:{right}")));
     assert!(a.notices[0].contains("offloads stay as they are"));
     let mut sent = Vec::new();
@@ -148,7 +167,11 @@ fn two_ends_of_a_veth_exchange_frames_byte_for_byte() {
     for one in &sent {
         a.wire.send(one, Time(0));
     }
-    a.wire.flush().unwrap();
+    // Ends: a writable socket takes at least one frame.
+    while a.wire.has_queued() {
+        assert!(wait_for(a.wire.descriptor().unwrap(), PollFlags::OUT));
+        a.wire.flush().unwrap();
+    }
     let received = receive_until(b.wire.as_mut(), |frames| frames.len() >= sent.len());
     assert!(received == sent, "frames differ");
     let (to, from) = (a.wire.counters(), b.wire.counters());

@@ -14,6 +14,8 @@ use super::vnet::HEADER_LEN;
 pub(super) const BATCH: usize = 32;
 /// Wanted size of the kernel's receive queue; without CAP_NET_ADMIN it is cut to the system's limit.
 const RECEIVE_QUEUE_LEN: libc::c_int = 16 << 20;
+/// Wanted size of what the kernel holds of ours until the interface took it, likewise.
+const SEND_QUEUE_LEN: libc::c_int = 4 << 20;
 /// Room for one `tpacket_auxdata` and its control header.
 const CONTROL_LEN: usize = 64;
 /// Length of a control message's header: a length and two integers.
@@ -64,8 +66,13 @@ pub(super) fn open(index: i32) -> io::Result<OwnedFd> {
     for option in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_VNET_HDR] {
         set(descriptor, libc::SOL_PACKET, option, &1)?;
     }
-    let force = set(descriptor, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_QUEUE_LEN);
-    force.or_else(|_| set(descriptor, libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_QUEUE_LEN))?;
+    for (force, plain, length) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_QUEUE_LEN),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_QUEUE_LEN),
+    ] {
+        set(descriptor, libc::SOL_SOCKET, force, &length)
+            .or_else(|_| set(descriptor, libc::SOL_SOCKET, plain, &length))?;
+    }
     let membership = libc::packet_mreq {
         mr_ifindex: index,
         mr_type: u16::try_from(libc::PACKET_MR_PROMISC).expect("a small constant"),
