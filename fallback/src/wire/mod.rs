@@ -89,7 +89,7 @@ pub trait Wire: Send {
     /// Descriptor to poll for readability (and writability while [`Wire::has_queued`]).
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
-    /// What was counted so far.
+    /// What was counted so far; cheap.
     fn counters(&self) -> WireCounters;
 
     /// Writes out everything; later frames are dropped.

@@ -11,7 +11,6 @@ mod segment;
 mod sys;
 mod vnet;
 
-use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,6 +28,8 @@ const MESSAGE_MAX: usize = HEADER_LEN + 18 + 65_536;
 /// Both addresses, which stand before a VLAN tag.
 const ADDRESSES_LEN: usize = 12;
 const TAG_LEN: usize = 4;
+/// Busy calls of `receive` between questions for the kernel's drops.
+const CALLS_UNASKED_MAX: u32 = 1024;
 const REMEDY: &str = "run as root or with CAP_NET_RAW and CAP_NET_ADMIN";
 /// Link types that carry Ethernet frames: Ethernet itself and the loopback interface.
 const ETHERNET: [u16; 2] = [1, 772];
@@ -41,8 +42,8 @@ struct Packet {
     scratch: Vec<u8>,
     queue: SendQueue,
     counters: WireCounters,
-    /// Drops the kernel told so far; it forgets them when asked.
-    kernel_dropped: Cell<u64>,
+    /// Calls of `receive` until the kernel is asked for its drops again.
+    calls_unasked: u32,
     removed: bool,
 }
 
@@ -87,7 +88,7 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
         scratch: Vec::with_capacity(MESSAGE_MAX),
         queue: SendQueue::default(),
         counters: WireCounters::default(),
-        kernel_dropped: Cell::new(0),
+        calls_unasked: 0,
         removed: false,
     };
     Ok(Opened { wire: Box::new(packet), notices })
@@ -211,6 +212,10 @@ impl Wire for Packet {
                 break;
             }
         }
+        self.calls_unasked += 1;
+        if taken == 0 || self.calls_unasked >= CALLS_UNASKED_MAX {
+            self.ask_dropped();
+        }
         Ok(taken)
     }
 
@@ -251,14 +256,12 @@ impl Wire for Packet {
     }
 
     fn counters(&self) -> WireCounters {
-        let dropped = self.kernel_dropped.get() + u64::from(sys::take_dropped(self.socket.as_fd()));
-        self.kernel_dropped.set(dropped);
-        let receive_dropped = self.counters.receive_dropped + dropped;
-        WireCounters { receive_dropped, ..self.counters }
+        self.counters
     }
 
     fn finish(&mut self) -> Result<(), WireError> {
         self.drain();
+        self.ask_dropped();
         self.counters.send_dropped += self.queue.len() as u64;
         self.queue.pop(usize::MAX);
         Ok(())
@@ -266,6 +269,13 @@ impl Wire for Packet {
 }
 
 impl Packet {
+    /// Adds what the kernel dropped since it was asked last; it forgets what it has told.
+    fn ask_dropped(&mut self) {
+        self.calls_unasked = 0;
+        let dropped = sys::take_dropped(self.socket.as_fd());
+        self.counters.receive_dropped += u64::from(dropped);
+    }
+
     /// Sends what waits until the kernel takes no more.
     fn drain(&mut self) {
         // Ends: every turn takes at least one frame off the queue, or leaves.
