@@ -82,9 +82,6 @@ pub enum EncapError {
     /// The port has `remote_ip = "flow"` and no step set `tun_dst`.
     #[error("no tunnel destination was set")]
     NoDestination,
-    /// GTP-U carries IP packets only.
-    #[error("the inner packet is not IP")]
-    NotIp,
     /// The outer packet would be longer than 65535 bytes.
     #[error("the packet is too long to encapsulate")]
     TooLong,
@@ -153,10 +150,8 @@ fn tunnel_header<'a>(
         TunnelKind::Vxlan => ([&[0x08, 0, 0, 0], vni, &[0]].concat(), &packet.bytes),
         TunnelKind::Geneve => ([&[0, 0, 0x65, 0x58], vni, &[0]].concat(), &packet.bytes),
         TunnelKind::Gtpu => {
-            if !is_ip(&packet.key) {
-                return Err(EncapError::NotIp);
-            }
-            let inner = &packet.bytes[usize::from(packet.layout.l3)..];
+            // Whatever follows the link layer, tags and all: Open vSwitch sends ARP this way too.
+            let inner = packet.bytes.get(usize::from(packet.layout.l3)..).unwrap_or_default();
             (gtpu_header(&packet.key, id, inner.len(), tunnel.qfi)?, inner)
         }
     })

@@ -45,7 +45,7 @@ impl Reference {
                     let over = brain.ports().tunnel(port).map_or(port, |tunnel| tunnel.over);
                     self.drops.push(over);
                 }
-                Cause::MtuIn | Cause::MalformedTunnel => {}
+                Cause::MtuIn | Cause::Malformed | Cause::NoPort => {}
             }
         }
         self.outputs.extend(outcome.outputs);

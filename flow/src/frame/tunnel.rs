@@ -101,8 +101,7 @@ fn read_gtpu(bytes: &[u8]) -> Option<TunnelHeader> {
     header.ethertype = match bytes.get(header.len)? >> 4 {
         4 => ethernet::TYPE_IPV4,
         6 => ethernet::TYPE_IPV6,
-        // Open vSwitch takes anything else for an Ethernet frame.
-        _ => 0,
+        _ => return None,
     };
     Some(header)
 }
