@@ -89,7 +89,7 @@ Examples:
         rules: PathBuf,
         /// Packet as for `ovs-appctl ofproto/trace`, or `in_port=N HEX`
         packet: String,
-        /// Configuration whose ports are meant; without it every port number is there
+        /// Configuration whose ports are meant; without it there are ports 1 to 64
         #[arg(long)]
         config: Option<PathBuf>,
         /// One JSON object instead of text

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
-use twinpath_flow::port::PortTable;
+use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
 use twinpath_flow::text::parse_packet;
 use twinpath_offload::RuleStore;
 
@@ -117,10 +117,22 @@ fn check(path: &Path) -> Result<(), Failure> {
     ))
 }
 
+/// Physical ports 1 to 64, for rules without a configuration.
+fn numbered_ports() -> PortTable {
+    let ports = (1..=64).map(|number| Port {
+        number: PortNo(number),
+        name: format!("port{number}"),
+        mtu_out: None,
+        mtu_in: MTU_IN_DEFAULT,
+        kind: PortKind::Physical,
+    });
+    PortTable::new(ports.collect()).expect("numbers and names differ")
+}
+
 fn trace(rules: &Path, packet: &str, config: Option<&Path>, json: bool) -> Result<(), Failure> {
     let ports = match config {
         Some(path) => Config::load(path)?.ports,
-        None => Arc::new(PortTable::default()),
+        None => Arc::new(numbered_ports()),
     };
     let parsed = run::rules::read(rules, &ports).map_err(Failure::input)?;
     let mut store = RuleStore::new();

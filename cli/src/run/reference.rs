@@ -30,7 +30,10 @@ impl Reference {
             return;
         }
         self.decided += 1;
-        self.dropped += u64::from(outcome.is_drop() && outcome.losses.is_empty());
+        // A copy that its port could not send was sent somewhere by the rules.
+        let failed = |loss: &Cause| matches!(loss, Cause::MtuOut(_) | Cause::Encap(_));
+        let nowhere = outcome.is_drop() && !outcome.losses.iter().any(failed);
+        self.dropped += u64::from(nowhere);
         for rule in outcome.rules {
             let counts = Counts::one(frame.len());
             brain.tell(now, Input::ExceptionCounts { rule, counts });

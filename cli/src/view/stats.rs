@@ -5,6 +5,12 @@ use crate::statistics::{Packets, Statistics};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// Rules shown; JSON has all.
+const RULES_SHOWN: usize = 20;
+
+/// Characters of a match shown.
+const MATCH_WIDTH: usize = 42;
+
 /// The statistics as tables; `wall` is how long the run took by the clock.
 pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String {
     let mut text = head(statistics, wall);
@@ -94,14 +100,36 @@ fn ports(statistics: &Statistics) -> String {
 
 fn rules(statistics: &Statistics) -> String {
     let mut rows = table(&["table", "priority", "packets", "bytes", "match"], &[0, 1, 2, 3]);
-    for rule in &statistics.rules {
+    let mut shown: Vec<usize> = (0..statistics.rules.len()).collect();
+    shown.sort_by_key(|at| std::cmp::Reverse(statistics.rules[*at].packets));
+    shown.truncate(RULES_SHOWN);
+    shown.sort_unstable();
+    for at in &shown {
+        let rule = &statistics.rules[*at];
         rows.add_row([
             rule.table.to_string(),
             rule.priority.to_string(),
             known(rule.packets),
             known(rule.bytes),
-            rule.matching.clone(),
+            shortened(&rule.matching),
         ]);
     }
-    lines(&rows)
+    let mut text = lines(&rows);
+    let hidden = statistics.rules.len() - shown.len();
+    if hidden > 0 {
+        text += &format!("the {RULES_SHOWN} busiest; {hidden} more with --json\n");
+    }
+    let unhit = statistics.rules.iter().filter(|rule| rule.packets == Some(0)).count();
+    if unhit > 0 {
+        text += &format!("{unhit} rules without a packet\n");
+    }
+    text
+}
+
+/// Text cut to what fits beside the numbers.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= MATCH_WIDTH {
+        return text.to_owned();
+    }
+    text.chars().take(MATCH_WIDTH - 1).chain(['…']).collect()
 }
