@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::flows::{FlowIndex, Stage};
 use crate::io::Output;
-use crate::ledger::Doom;
+use crate::ledger::{Doom, Ledger};
 use crate::view::EntryState;
 use crate::why::WhyNot;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(crate) struct Change {
     pipeline: Arc<Pipeline>,
     /// Entries to be deleted that the commit must wait for.
     waiting: BTreeSet<EntryId>,
-    commit_sent: bool,
+    pub(crate) commit_sent: bool,
 }
 
 impl Engine {
@@ -53,12 +53,8 @@ impl Engine {
         }
         self.rules.add(&pipeline, self.now);
         // Entries on their way out may not outlive the commit either.
-        let leaving = |ledger: &crate::ledger::Ledger| {
-            let generations = ledger.capabilities.generations;
-            let pending = |entry: &crate::ledger::EntryRecord| {
-                entry.doom.is_some() && !(generations && entry.state == EntryState::Deleting)
-            };
-            ledger.entries.iter().filter(|(_, entry)| pending(entry)).map(|(id, _)| *id).collect()
+        let leaving = |ledger: &Ledger| {
+            ledger.entries.iter().filter(|(_, e)| e.doom.is_some()).map(|(id, _)| *id).collect()
         };
         let waiting = self.ledger.as_ref().map_or_else(BTreeSet::new, leaving);
         self.change = Some(Change { generation, pipeline, waiting, commit_sent: false });
@@ -100,8 +96,7 @@ impl Engine {
         if entry.state == EntryState::InCard {
             ledger.delete(id);
         }
-        let deleting = ledger.entries[&id].state == EntryState::Deleting;
-        let ordered = ledger.capabilities.generations && deleting;
+        let ordered = ledger.ends_with_commit(id);
         if let Some(change) = self.change.as_mut().filter(|_| !ordered) {
             change.waiting.insert(id);
         }

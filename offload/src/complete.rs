@@ -217,7 +217,7 @@ impl Engine {
 
     /// A doomed entry has settled and its `Delete` is made: in order, that is enough for a commit.
     fn settled(&mut self, id: EntryId) {
-        if self.ledger.as_ref().is_some_and(|ledger| ledger.capabilities.generations) {
+        if self.ledger.as_ref().is_some_and(|ledger| ledger.ends_with_commit(id)) {
             self.unblock_change(id);
         }
     }
@@ -240,7 +240,11 @@ impl Engine {
                 let Some(ledger) = self.ledger.as_mut() else { return };
                 let Some(entry) = ledger.entries.get_mut(&id) else { return };
                 entry.delete_refusals += 1;
-                if entry.delete_refusals < DELETE_TRIES {
+                let tries_left = entry.delete_refusals < DELETE_TRIES;
+                // When the commit is on its way already, the entry would serve after its end.
+                let in_time = self.change.as_ref().is_none_or(|change| !change.commit_sent)
+                    && !matches!(entry.doom, Some(Doom::Until(end)) if end <= self.current);
+                if tries_left && in_time {
                     ledger.delete(id);
                 } else {
                     self.reset(ResetCause::StuckEntry);

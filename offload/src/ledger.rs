@@ -221,6 +221,14 @@ impl Ledger {
         self.make(Op::Delete(id, until), |tag| FlowOp::Delete { tag, id, until });
     }
 
+    /// Whether the `Delete` of an entry is made and takes effect by the commit itself.
+    pub(crate) fn ends_with_commit(&self, id: EntryId) -> bool {
+        self.capabilities.generations
+            && self.entries.get(&id).is_some_and(|entry| {
+                entry.state == EntryState::Deleting && matches!(entry.doom, Some(Doom::Until(_)))
+            })
+    }
+
     /// Sets the mask of an exact table.
     pub(crate) fn set_mask(&mut self, table: TableId, mask: Line) {
         self.table_mut(table).mask_wanted(mask);
