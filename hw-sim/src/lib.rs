@@ -1,9 +1,38 @@
-//! The simulated twin card.
+//! The simulated twin card, written from `docs/nic-abi.md` alone.
+//!
+//! [`Card`] is stepped: frames go in with [`Card::port_in`], time and host requests are worked off
+//! with [`Card::step`], frames come out with [`Card::port_out`]. All else happens in BAR and DMA
+//! memory, through `twinpath_abi::bus::CardMemory`. Same calls, same result: nothing is random, no
+//! clock is read. Time is nanoseconds.
+//!
+//! - `parser`, `decap`: frame to key; `entries`, `tables`: banks and the ternary table on raw entry
+//!   words.
+//! - `edit`, `checksum`, `encap`, `packet`: what an entry does to a frame; sums are computed in full.
+//! - `way`: a packet's way through all of them.
+//! - `ports`, `receive`, `transmit`, `commands`, `completions`, `hold`, `registers`: the machinery.
+//! - [`profile`]: geometry and latencies.
 #![forbid(unsafe_code)]
 
+mod card;
 mod checksum;
+mod commands;
+mod completions;
 mod decap;
 mod edit;
 mod encap;
+mod entries;
+mod execute;
+mod hold;
 mod packet;
 mod parser;
+mod pool;
+mod ports;
+pub mod profile;
+mod receive;
+mod registers;
+mod tables;
+mod transmit;
+mod way;
+
+pub use card::Card;
+pub use profile::Profile;

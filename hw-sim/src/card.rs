@@ -1,0 +1,276 @@
+//! The card: what is stepped, and how host requests reach its parts.
+
+use crate::commands::{Commands, Pace};
+use crate::completions::Completions;
+use crate::execute::Parked;
+use crate::hold::Holds;
+use crate::packet::Packet;
+use crate::pool::Pool;
+use crate::ports::Port;
+use crate::profile::Profile;
+use crate::receive::ReceiveQueue;
+use crate::registers::{Front, of_queue, power_up};
+use crate::tables::{Location, Tables};
+use crate::transmit::TransmitQueue;
+use std::collections::BTreeMap;
+use twinpath_abi::bus::CardMemory;
+use twinpath_abi::register::{
+    Access, CONTROL, GLOBAL, RESET_DONE, RESET_REQUEST, Register, WINDOW_DONE, control, queue,
+    status, syndrome,
+};
+use twinpath_abi::tunnel::TunnelImage;
+
+/// A simulated card over the card's end of some memory.
+///
+/// Not thread-safe by itself: one thread owns it; the host's end may be used by others.
+#[derive(Debug)]
+pub struct Card<M> {
+    pub(crate) memory: M,
+    pub(crate) profile: Profile,
+    pub(crate) clock: u64,
+    /// Control bits in force.
+    pub(crate) control: u32,
+    pub(crate) front: Front,
+    reset_done: u32,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) tables: Tables,
+    pub(crate) tunnels: Vec<Option<TunnelImage>>,
+    pub(crate) holds: Holds,
+    pub(crate) parked: BTreeMap<Location, Parked>,
+    pub(crate) parked_order: u64,
+    pub(crate) receive: Vec<ReceiveQueue>,
+    pub(crate) transmit: Vec<TransmitQueue>,
+    pub(crate) commands: Commands,
+    pub(crate) completions: Completions,
+    pub(crate) pool: Pool,
+    /// The frame that is being edited.
+    pub(crate) packet: Packet,
+}
+
+impl<M: CardMemory> Card<M> {
+    /// A card that has just been powered up; `memory` must have a BAR of
+    /// [`twinpath_abi::register::BAR_BYTES`].
+    ///
+    /// # Panics
+    /// When the profile is out of the limits of `docs/nic-abi.md` §1.2, or the BAR is too short.
+    #[must_use]
+    pub fn new(profile: Profile, memory: M) -> Self {
+        profile.check();
+        assert!(memory.bar_bytes() >= twinpath_abi::register::BAR_BYTES, "the BAR is too short");
+        power_up(&memory, &profile.capability().encode());
+        let ports = (0..profile.ports).map(|index| Port::new(index, profile.port_frames));
+        let mut card = Self {
+            ports: ports.collect(),
+            tables: Tables::new(&profile),
+            tunnels: vec![None; profile.tunnels as usize],
+            memory,
+            profile,
+            clock: 0,
+            control: 0,
+            front: Front { status: status::READY | status::BYPASS, ..Front::default() },
+            reset_done: 0,
+            holds: Holds::default(),
+            parked: BTreeMap::new(),
+            parked_order: 0,
+            receive: Vec::new(),
+            transmit: Vec::new(),
+            commands: Commands::default(),
+            completions: Completions::default(),
+            pool: Pool::default(),
+            packet: Packet::default(),
+        };
+        card.publish();
+        card
+    }
+
+    /// A frame (without FCS) arrives on the wire of a port.
+    ///
+    /// Commands due by `now` take effect before; what goes to the host is announced by the next
+    /// [`Card::step`]. Ports beyond the card's ignore it.
+    pub fn port_in(&mut self, port: usize, frame: &[u8], now: u64) {
+        self.clock = self.clock.max(now);
+        self.run_due();
+        if let Ok(index) = u16::try_from(port)
+            && port < self.ports.len()
+        {
+            self.receive(frame, index);
+        }
+    }
+
+    /// Does everything that is due by `now`: reset, rings, commands, releases, registers.
+    pub fn step(&mut self, now: u64) {
+        self.clock = self.clock.max(now);
+        let request = self.memory.load32(RESET_REQUEST.offset);
+        if request != self.reset_done {
+            self.reset(request);
+        }
+        self.follow_control();
+        if let Err(syndrome) = self.work() {
+            self.fault(syndrome);
+        }
+        self.publish();
+    }
+
+    /// When [`Card::step`] or [`Card::port_out`] next has something to do, if nothing else
+    /// happens; doorbells are not foreseen.
+    #[must_use]
+    pub fn next_event(&self) -> Option<u64> {
+        let departures = self.ports.iter().filter_map(Port::next_departure);
+        departures.chain(self.commands.next_due()).min()
+    }
+
+    /// The next frame that has left a port by the time of the last call with a time.
+    pub fn port_out(&mut self, port: usize) -> Option<Vec<u8>> {
+        self.ports.get_mut(port)?.leave(self.clock)
+    }
+
+    /// Takes a frame of [`Card::port_out`] back, to use its memory again.
+    pub fn recycle(&mut self, frame: Vec<u8>) {
+        self.pool.give(frame);
+    }
+
+    /// Received frames that wait in hold queues.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.holds.frames()
+    }
+
+    /// The profile.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Resets the card as the bus can (function-level reset).
+    pub fn function_reset(&mut self) {
+        self.memory.store32(RESET_REQUEST.offset, 0);
+        self.reset(0);
+        self.publish();
+    }
+
+    fn work(&mut self) -> Result<(), u32> {
+        let pace = Pace {
+            now: self.clock,
+            latency: u64::from(self.profile.command_latency_ns),
+            interval: u64::from(self.profile.command_interval_ns),
+        };
+        let room = self.completions.room(&self.memory)?;
+        self.commands.fetch(&self.memory, room, pace)?;
+        self.run_due();
+        let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
+        for ring in &mut self.transmit {
+            ring.drain(&self.memory, &mut self.ports, &mut self.pool, due)?;
+        }
+        self.finish_releases();
+        Ok(())
+    }
+
+    fn run_due(&mut self) {
+        while let Some(fetched) = self.commands.next(self.clock) {
+            self.run(&fetched);
+        }
+    }
+
+    /// Follows CONTROL; RINGS counts once after a reset (§3.3).
+    fn follow_control(&mut self) {
+        let wanted = self.memory.load32(CONTROL.offset);
+        let faulty = self.front.syndrome != syndrome::NONE;
+        if wanted & control::RINGS != 0 && self.control & control::RINGS == 0 && !faulty {
+            self.control |= control::RINGS;
+            if let Err(syndrome) = self.open_rings() {
+                self.fault(syndrome);
+            }
+        }
+        self.control = self.control & control::RINGS | wanted & control::TABLES;
+    }
+
+    fn open_rings(&mut self) -> Result<(), u32> {
+        let [command, completion, receive, transmit] = self.profile.capability().ring_log2_max;
+        self.commands.open(&self.memory, command)?;
+        self.completions.open(&self.memory, completion)?;
+        for queue in 0..self.profile.queues {
+            if self.memory.load32(of_queue(queue, queue::ENABLE)) & 1 == 0 {
+                break;
+            }
+            self.receive.push(ReceiveQueue::open(&self.memory, queue, receive)?);
+            self.transmit.push(TransmitQueue::open(&self.memory, queue, transmit)?);
+        }
+        Ok(())
+    }
+
+    /// §2.4: stops the rings until a reset.
+    pub(crate) fn fault(&mut self, syndrome: u32) {
+        if self.front.syndrome == syndrome::NONE {
+            self.front.syndrome = syndrome;
+        }
+        self.close_rings();
+    }
+
+    fn close_rings(&mut self) {
+        self.commands.close();
+        self.completions.close();
+        self.receive.clear();
+        self.transmit.clear();
+    }
+
+    /// §2.3.
+    fn reset(&mut self, request: u32) {
+        self.close_rings();
+        self.commands.reset();
+        self.completions.reset();
+        self.tables.reset();
+        self.tunnels.fill(None);
+        self.holds.clear();
+        self.parked.clear();
+        self.ports.iter_mut().for_each(Port::reset);
+        self.control = 0;
+        self.clear_registers();
+        self.front = Front {
+            epoch: self.front.epoch.wrapping_add(1),
+            clock: self.clock,
+            ..Front::default()
+        };
+        self.publish();
+        self.reset_done = request;
+        self.memory.store32(RESET_DONE.offset, request);
+    }
+
+    /// Zeroes what the host writes, and ring indices.
+    fn clear_registers(&self) {
+        let clear = |base: u32, register: &Register| {
+            let words = register.bytes / 4;
+            (0..words).for_each(|word| self.memory.store32(base + register.offset + word * 4, 0));
+        };
+        let hosts = GLOBAL.iter().filter(|register| register.access == Access::Host);
+        for register in hosts.filter(|register| **register != RESET_REQUEST) {
+            clear(0, register);
+        }
+        clear(0, &twinpath_abi::register::COMMAND_CONSUMER);
+        clear(0, &WINDOW_DONE);
+        for index in 0..self.profile.queues {
+            let base = of_queue(index, Register { offset: 0, ..queue::RX_BASE });
+            queue::ALL.iter().for_each(|register| clear(base, register));
+        }
+    }
+
+    /// Brings registers and rings up to date and interrupts.
+    fn publish(&mut self) {
+        for port in &mut self.ports {
+            port.publish(&self.memory);
+        }
+        for queue in &mut self.receive {
+            queue.publish(&self.memory);
+        }
+        if let Err(syndrome) = self.completions.publish(&self.memory) {
+            self.fault(syndrome);
+        }
+        let bypass = if self.control & control::TABLES == 0 { status::BYPASS } else { 0 };
+        let fault = match self.front.syndrome {
+            syndrome::NONE => 0,
+            _ => status::FAULT | status::RESET_WANTED,
+        };
+        self.front.status = status::READY | bypass | fault;
+        self.front.clock = self.clock;
+        self.front.publish(&self.memory);
+    }
+}

@@ -1,0 +1,119 @@
+//! All tables in the order of precedence, and the counters (`docs/nic-abi.md` §6, §8.3).
+
+use crate::entries::{KeyWords, Kind, State, Table, word32};
+use crate::profile::Profile;
+use twinpath_abi::completion::Counters;
+use twinpath_abi::entry::{NO_ENTRY, field};
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Location {
+    pub(crate) table: u8,
+    pub(crate) place: u32,
+}
+
+/// Tables and counters.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    tables: Vec<Table>,
+    counters: Vec<Counters>,
+    /// Entry that owns each counter.
+    owners: Vec<u32>,
+}
+
+impl Tables {
+    pub(crate) fn new(profile: &Profile) -> Self {
+        let exact = profile.banks.iter().map(|bank| Table::new(Kind::Exact(*bank), bank.places()));
+        let mut tables: Vec<Table> = exact.collect();
+        tables.push(Table::new(Kind::Ternary, profile.ternary));
+        let counters = profile.capacity() as usize;
+        Self { tables, counters: vec![Counters::ZERO; counters], owners: vec![NO_ENTRY; counters] }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.tables.iter_mut().for_each(Table::reset);
+        self.owners.fill(NO_ENTRY);
+    }
+
+    pub(crate) fn table(&self, table: u8) -> Option<&Table> {
+        self.tables.get(usize::from(table))
+    }
+
+    pub(crate) fn table_mut(&mut self, table: u8) -> Option<&mut Table> {
+        self.tables.get_mut(usize::from(table))
+    }
+
+    /// The table of an entry that was found.
+    pub(crate) fn of(&self, at: Location) -> &Table {
+        &self.tables[usize::from(at.table)]
+    }
+
+    /// The table of an entry that was found, to change it.
+    pub(crate) fn of_mut(&mut self, at: Location) -> &mut Table {
+        &mut self.tables[usize::from(at.table)]
+    }
+
+    /// The entry a packet of this key and generation meets.
+    pub(crate) fn lookup(&self, key: &KeyWords, generation: u32) -> Option<Location> {
+        (0_u8..).zip(&self.tables).find_map(|(table, entries)| {
+            let place = entries.lookup(key, generation)?;
+            Some(Location { table, place })
+        })
+    }
+
+    /// Counts one packet of the entry.
+    pub(crate) fn count(&mut self, at: Location, bytes: usize, now: u64) {
+        let counter = self.counter_of(at);
+        let counters = &mut self.counters[counter];
+        counters.packets = counters.packets.wrapping_add(1);
+        counters.bytes = counters.bytes.wrapping_add(bytes as u64);
+        counters.last_hit = now;
+    }
+
+    /// Counters of the entry.
+    pub(crate) fn counters(&self, at: Location) -> Counters {
+        self.counters[self.counter_of(at)]
+    }
+
+    fn counter_of(&self, at: Location) -> usize {
+        word32(self.of(at).entry(at.place), field::COUNTER) as usize
+    }
+
+    /// Id of the entry.
+    pub(crate) fn id(&self, at: Location) -> u32 {
+        word32(self.of(at).entry(at.place), field::ID)
+    }
+
+    /// Takes a counter for an entry; false when it does not exist or is in use.
+    pub(crate) fn take_counter(&mut self, counter: u32, id: u32) -> bool {
+        let index = counter as usize;
+        let Some(owner) = self.owners.get_mut(index).filter(|owner| **owner == NO_ENTRY) else {
+            return false;
+        };
+        *owner = id;
+        self.counters[index] = Counters::ZERO;
+        true
+    }
+
+    /// Takes the entry out and returns its counters.
+    pub(crate) fn remove(&mut self, at: Location) -> Counters {
+        let counter = self.counter_of(at);
+        self.owners[counter] = NO_ENTRY;
+        self.of_mut(at).set_state(at.place, State::Empty);
+        self.counters[counter]
+    }
+
+    /// Number of counters.
+    pub(crate) fn counter_count(&self) -> u32 {
+        u32::try_from(self.counters.len()).expect("the profile's capacity is a u32")
+    }
+
+    /// A counter and its owner.
+    pub(crate) fn record(&self, counter: u32) -> (Counters, u32) {
+        let index = counter as usize;
+        match self.owners[index] {
+            NO_ENTRY => (Counters::ZERO, NO_ENTRY),
+            owner => (self.counters[index], owner),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A packet's way through the card (`docs/nic-abi.md` §8.1).
+
+use crate::card::Card;
+use crate::decap::{Parsed, parse};
+use crate::edit::{edit, is_ttl_exception};
+use crate::encap::{Carried, encapsulate};
+use crate::entries::{State, key_words, word32};
+use crate::hold::Arrival;
+use crate::receive::Undelivered;
+use crate::tables::Location;
+use twinpath_abi::bus::CardMemory;
+use twinpath_abi::entry::{EntryImage, NO_ENTRY, field};
+use twinpath_abi::hash;
+use twinpath_abi::key::TUN_ID;
+use twinpath_abi::receive::{Receive, ReceiveReason};
+use twinpath_abi::register::control;
+
+/// What a frame for the host is accompanied by.
+#[derive(Clone, Copy, Debug)]
+struct Delivery {
+    reason: ReceiveReason,
+    entry: u32,
+    mark: u32,
+}
+
+/// A received frame, borrowed: the port it came in on, when, and in which generation.
+#[derive(Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) frame: &'a [u8],
+    pub(crate) port: u16,
+    pub(crate) time: u64,
+    pub(crate) generation: u32,
+}
+
+impl<M: CardMemory> Card<M> {
+    /// Steps 1 to 8 for a frame that arrives now.
+    pub(crate) fn receive(&mut self, frame: &[u8], index: u16) {
+        let port = &mut self.ports[usize::from(index)];
+        if !port.enabled {
+            port.count().rx_refused += 1;
+            return;
+        }
+        let (number, length) = (port.number, frame.len() as u64);
+        let too_long = length > u64::from(port.mtu_in);
+        let counters = port.count();
+        counters.rx_packets += 1;
+        counters.rx_bytes += length;
+        if too_long {
+            counters.rx_too_long += 1;
+            return;
+        }
+        let received =
+            Received { frame, port: index, time: self.clock, generation: self.front.generation };
+        let parsed = parse(frame, index, number, &self.tunnels);
+        if self.control & control::TABLES == 0 {
+            self.miss(received, &parsed, ReceiveReason::NoEntry, NO_ENTRY);
+            return;
+        }
+        if parsed.exception {
+            self.miss(received, &parsed, ReceiveReason::Exception, NO_ENTRY);
+            return;
+        }
+        match self.tables.lookup(&key_words(&parsed.key), received.generation) {
+            None => self.miss(received, &parsed, ReceiveReason::NoEntry, NO_ENTRY),
+            Some(at) => self.meet(at, received, &parsed),
+        }
+    }
+
+    /// Steps 6 to 8: the packet has met an entry.
+    fn meet(&mut self, at: Location, received: Received<'_>, parsed: &Parsed) {
+        let table = self.tables.of(at);
+        let image = EntryImage::decode(&table.image(at.place)).expect("ADD checked the image");
+        if is_ttl_exception(&parsed.key, &image.edit) {
+            self.miss(received, parsed, ReceiveReason::Exception, image.id);
+            return;
+        }
+        if table.state(at.place) == State::Held {
+            let arrival = Arrival {
+                frame: self.pool.copy(received.frame),
+                parsed: *parsed,
+                port: received.port,
+                time: received.time,
+                generation: received.generation,
+            };
+            let max = self.profile.hold_frames as usize;
+            if let Some(overflow) = self.holds.keep(at, arrival, max) {
+                self.cancel_hold(at, overflow);
+            }
+            return;
+        }
+        self.forward(at, &image, received, parsed);
+    }
+
+    /// Step 8: counts, edits and sends.
+    pub(crate) fn forward(
+        &mut self,
+        at: Location,
+        image: &EntryImage,
+        received: Received<'_>,
+        parsed: &Parsed,
+    ) {
+        self.tables.count(at, received.frame.len(), received.time);
+        self.ports[usize::from(received.port)].count().decided += 1;
+        let action = &image.edit;
+        if action.outputs == 0 && action.tunnel.is_none() && action.to_host.is_none() {
+            return;
+        }
+        let mut packet = std::mem::take(&mut self.packet);
+        let mut headers = parsed.headers;
+        packet.fill(received.frame);
+        parsed.open(&mut packet);
+        edit(&mut packet, &mut headers, &image.set, action);
+        let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
+        let mut outputs = action.outputs;
+        while outputs != 0 {
+            let port = outputs.trailing_zeros() as usize;
+            outputs &= outputs - 1;
+            self.send(port, packet.bytes(), due);
+        }
+        if let Some(mark) = action.to_host {
+            let delivery = Delivery { reason: ReceiveReason::ToHost, entry: image.id, mark };
+            // A copy for which the host has no room is lost; the packet was decided all the same.
+            let _lost = self.deliver(packet.bytes(), received, parsed, delivery);
+        }
+        let tunnel = action.tunnel.and_then(|index| self.tunnels.get(usize::from(index)));
+        if let Some(tunnel) = tunnel.copied().flatten() {
+            let carried =
+                Carried { key: &parsed.key, headers: &headers, tun_id: tunnel_id(image, parsed) };
+            if encapsulate(&mut packet, carried, action, &tunnel) {
+                self.send(usize::from(tunnel.over), packet.bytes(), due);
+            }
+        }
+        self.packet = packet;
+    }
+
+    fn send(&mut self, port: usize, bytes: &[u8], due: u64) {
+        let Some(port) = self.ports.get_mut(port) else {
+            return;
+        };
+        if let Err(dropped) = port.send(self.pool.copy(bytes), due) {
+            self.pool.give(dropped);
+        }
+    }
+
+    /// Gives a frame to the host as it was received.
+    pub(crate) fn miss(
+        &mut self,
+        received: Received<'_>,
+        parsed: &Parsed,
+        reason: ReceiveReason,
+        entry: u32,
+    ) {
+        let delivery = Delivery { reason, entry, mark: 0 };
+        let delivered = self.deliver(received.frame, received, parsed, delivery);
+        let counters = self.ports[usize::from(received.port)].count();
+        match delivered {
+            Ok(()) => counters.missed += 1,
+            Err(Undelivered::Overrun | Undelivered::Fault(_)) => counters.rx_overrun += 1,
+        }
+    }
+
+    /// Puts bytes into the receive ring of the packet's flow.
+    fn deliver(
+        &mut self,
+        bytes: &[u8],
+        received: Received<'_>,
+        parsed: &Parsed,
+        delivery: Delivery,
+    ) -> Result<(), Undelivered> {
+        let queues = u32::try_from(self.receive.len()).expect("at most 16 queues");
+        let queue = hash::queue(&parsed.key, queues) as usize;
+        let Some(queue) = self.receive.get_mut(queue) else {
+            return Err(Undelivered::Overrun);
+        };
+        let descriptor = Receive {
+            timestamp: received.time,
+            length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            generation: received.generation,
+            entry: delivery.entry,
+            mark: delivery.mark,
+            port: received.port,
+            reason: Some(delivery.reason),
+            sequence: 0,
+        };
+        let delivered = queue.deliver(&self.memory, bytes, descriptor);
+        if let Err(Undelivered::Fault(syndrome)) = delivered {
+            self.fault(syndrome);
+        }
+        delivered
+    }
+
+    /// Gives a held packet to the host as a miss.
+    pub(crate) fn miss_held(&mut self, arrival: Arrival) {
+        let received = Received {
+            frame: &arrival.frame,
+            port: arrival.port,
+            time: arrival.time,
+            generation: arrival.generation,
+        };
+        self.miss(received, &arrival.parsed, ReceiveReason::NoEntry, NO_ENTRY);
+        self.pool.give(arrival.frame);
+    }
+
+    /// Sends a held packet on its entry's way.
+    pub(crate) fn forward_held(&mut self, at: Location, arrival: Arrival) {
+        let bytes = self.tables.of(at).image(at.place);
+        let image = EntryImage::decode(&bytes).expect("ADD checked the image");
+        let received = Received {
+            frame: &arrival.frame,
+            port: arrival.port,
+            time: arrival.time,
+            generation: arrival.generation,
+        };
+        self.forward(at, &image, received, &arrival.parsed);
+        self.pool.give(arrival.frame);
+    }
+
+    /// Id of the entry at a place that is taken.
+    pub(crate) fn entry_id(&self, at: Location) -> u32 {
+        word32(self.tables.of(at).entry(at.place), field::ID)
+    }
+}
+
+/// The tunnel id a packet leaves with: as received, where the byte mask does not write it.
+fn tunnel_id(image: &EntryImage, parsed: &Parsed) -> u32 {
+    let mut id = [0; 4];
+    for (byte, index) in id.iter_mut().zip(TUN_ID) {
+        let set = image.edit.byte_mask >> index & 1 == 1;
+        *byte = if set { image.set[index] } else { parsed.key[index] };
+    }
+    u32::from_be_bytes(id)
+}
