@@ -254,3 +254,6 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
