@@ -1,6 +1,7 @@
 //! A card of few lines for the driver's own tests: rings, tables and counters as `docs/nic-abi.md`
 //! says, no packets but those a test delivers. It can be frozen and made to lie.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use twinpath_abi::bus::{Bus, Iova};
 use twinpath_abi::capability::{Bank, Capability, action};
@@ -32,6 +33,7 @@ pub(super) struct Fake {
     generation: u32,
     fetched: u32,
     completed: u32,
+    waiting: VecDeque<Completion>,
     delivered: [u64; 2],
     transmitted: [u32; 2],
     /// Frames the host sent: port index and bytes.
@@ -85,6 +87,7 @@ impl Fake {
             generation: 0,
             fetched: 0,
             completed: 0,
+            waiting: VecDeque::new(),
             delivered: [0; 2],
             transmitted: [0; 2],
             sent: Vec::new(),
@@ -99,7 +102,7 @@ impl Fake {
         fake
     }
 
-    pub(super) fn write_capability(&mut self) {
+    pub(super) fn write_capability(&self) {
         let block = self.capability.encode();
         for (offset, word) in (register::CAPABILITY..).step_by(4).zip(block.as_chunks::<4>().0) {
             self.memory.write32(offset, u32::from_le_bytes(*word));
@@ -140,6 +143,7 @@ impl Fake {
         }
         if wanted & control::RINGS != 0 {
             self.transmit();
+            self.flush();
             while !self.deaf && self.fetched != self.read(&register::COMMAND_PRODUCER) {
                 self.fetch();
             }
@@ -158,6 +162,8 @@ impl Fake {
             self.set(zeroed, 0);
         }
         self.set(&register::COMMAND_CONSUMER, 0);
+        self.set(&register::COMPLETION_CONSUMER, 0);
+        self.waiting.clear();
         for index in 0..2 {
             self.memory.write32(at(index, &queue::TX_CONSUMER), 0);
         }
@@ -257,12 +263,21 @@ impl Fake {
         if let Some(lie) = self.lie {
             lie(&mut completion);
         }
+        self.waiting.push_back(completion);
+        self.flush();
+    }
+
+    /// Writes completions that wait for a free slot.
+    fn flush(&mut self) {
         let log2 = self.read(&register::COMPLETION_SIZE_LOG2);
         let base = Iova(self.memory.read64(register::COMPLETION_BASE.offset));
-        let slot = u64::from(self.completed & ((1 << log2) - 1));
-        let bytes = completion.encode(Completion::phase(self.completed, log2));
-        self.memory.copy_in(base.plus(slot * COMPLETION_BYTES as u64), &bytes);
-        self.completed += 1;
+        while self.completed - self.read(&register::COMPLETION_CONSUMER) < 1 << log2 {
+            let Some(completion) = self.waiting.pop_front() else { break };
+            let slot = u64::from(self.completed & ((1 << log2) - 1));
+            let bytes = completion.encode(Completion::phase(self.completed, log2));
+            self.memory.copy_in(base.plus(slot * COMPLETION_BYTES as u64), &bytes);
+            self.completed += 1;
+        }
     }
 
     fn operand<const N: usize>(&self, operand: Operand) -> [u8; N] {
@@ -380,7 +395,7 @@ impl Fake {
     }
 
     fn sweep(
-        &mut self,
+        &self,
         first: u32,
         address: u64,
         length: u32,

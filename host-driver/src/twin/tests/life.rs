@@ -82,7 +82,7 @@ fn a_card_that_does_not_start_is_dead_after_the_deadline() {
     rig.card.frozen = true;
     rig.run(1_999);
     assert_eq!(death(&rig), None);
-    rig.run(3);
+    rig.run(5);
     assert_eq!(death(&rig), Some(DeathCause::Deadline));
 }
 

