@@ -5,13 +5,21 @@
 //! - [`packet`]: frame buffers with headroom, and the pool they come from.
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
+//! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
+//!   `exact_cache`: where they are kept and found.
 //! - [`software_path`]: owns the flows; bursts in, [`outbox::Outbox`] out.
 //! - [`wire`]: where frames come from and go to.
 
+mod compiled;
+mod exact_cache;
+mod hash;
 pub mod outbox;
 pub mod packet;
 pub mod settings;
+pub mod slow_path;
 pub mod software_path;
+mod store;
+mod tuple_space;
 pub mod wire;
 
 pub use outbox::Outbox;

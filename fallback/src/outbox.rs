@@ -59,10 +59,17 @@ pub struct ControllerCopy {
 pub enum DropCause {
     /// The rules send it nowhere. Once per received packet.
     Rules,
+    /// The input port is not a physical port. Nothing was decided, no rule counts it.
+    NoPort,
     /// Longer than the input port's `mtu_in`. Nothing was decided, no rule counts it.
     MtuIn,
+    /// The outer headers claim a tunnel and are wrong, or the frame has no Ethernet header. Nothing
+    /// was decided, no rule counts it.
+    Malformed,
     /// Longer than the output port's `mtu_out`. Only this copy.
     MtuOut,
+    /// The tunnel port cannot encapsulate it. Only this copy.
+    Encap,
     /// The pool had no buffer for this copy.
     NoBuffer,
     /// Too long for a buffer after encapsulation. Only this copy.
@@ -74,7 +81,7 @@ pub enum DropCause {
 pub struct Dropped {
     /// Why.
     pub cause: DropCause,
-    /// Physical output port for `MtuOut`, `NoBuffer` and `TooLong`, else the input port.
+    /// Physical output port for `MtuOut`, tunnel port for `Encap`, else the physical input port.
     pub port: PortNo,
 }
 

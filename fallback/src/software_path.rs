@@ -1,8 +1,16 @@
-//! The software path: bursts of packets in, an [`Outbox`] out; owns the flows and their counters.
+//! The software path: bursts of packets in, an [`crate::Outbox`] out; owns the flows and their
+//! counters.
 
-use crate::outbox::Outbox;
-use crate::packet::{Packet, PacketPool};
+mod burst;
+mod exception;
+
+use crate::exact_cache::ExactCache;
+use crate::hash::KeyHasher;
 use crate::settings::Settings;
+use crate::slow_path::SlowPath;
+use crate::store::{Serves, Store, Stored};
+use crate::tuple_space::TupleSpace;
+use burst::Lane;
 use std::sync::Arc;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
@@ -26,8 +34,8 @@ pub struct Totals {
     pub exceptions: u64,
     /// Executed one by one because [`Settings::flow_limit`] was reached.
     pub flow_limit: u64,
-    /// Dropped before any rule: longer than the input port's `mtu_in`.
-    pub mtu_in: u64,
+    /// Dropped before any rule: longer than `mtu_in`, malformed, or from no physical port.
+    pub refused: u64,
 }
 
 /// Counters of one flow.
@@ -72,38 +80,48 @@ pub enum PrepareError {
     NotNewer(Generation),
 }
 
+/// A pipeline and the generation it decides.
+#[derive(Debug)]
+struct Phase {
+    generation: Generation,
+    slow_path: SlowPath,
+}
+
 /// The software path.
 ///
 /// One per worker; it is `Send`, locks nothing and reads no clock.
 #[derive(Debug)]
 pub struct SoftwarePath {
     settings: Settings,
-    current: (Generation, Arc<Pipeline>),
-    next: Option<(Generation, Arc<Pipeline>)>,
+    hasher: KeyHasher,
+    current: Phase,
+    next: Option<Phase>,
+    store: Store,
+    tuples: TupleSpace,
+    cache: ExactCache,
     totals: Totals,
+    lane: Lane,
+    /// Moves the places of sampled hits.
+    sample_clock: usize,
 }
 
 impl SoftwarePath {
     /// A software path without flows, deciding by `pipeline` as `generation`.
     #[must_use]
     pub fn new(settings: Settings, generation: Generation, pipeline: Arc<Pipeline>) -> Self {
-        Self { settings, current: (generation, pipeline), next: None, totals: Totals::default() }
-    }
-
-    /// Decides all packets of `burst`, in order, and empties it. Any length; 32 is best.
-    ///
-    /// Packets that are not sent go back to `pool`, which also gives the buffers for copies.
-    /// Each packet is decided by the generation it carries: the prepared one if it is that or
-    /// newer, else the current one.
-    pub fn process(
-        &mut self,
-        now: Time,
-        burst: &mut Vec<Packet>,
-        pool: &mut PacketPool,
-        out: &mut Outbox,
-    ) {
-        let _ = (now, &self.settings, out);
-        burst.drain(..).for_each(|packet| pool.give(packet));
+        let hasher = KeyHasher::new(settings.seed);
+        Self {
+            settings,
+            current: Phase { generation, slow_path: SlowPath::new(pipeline, settings.seed) },
+            next: None,
+            store: Store::default(),
+            tuples: TupleSpace::new(hasher.clone()),
+            cache: ExactCache::new(settings.cache_slots),
+            totals: Totals::default(),
+            lane: Lane::default(),
+            sample_clock: 0,
+            hasher,
+        }
     }
 
     /// Makes `pipeline` the next generation beside the current one and returns the stale flows:
@@ -119,67 +137,117 @@ impl SoftwarePath {
         generation: Generation,
         pipeline: Arc<Pipeline>,
     ) -> Result<Vec<FlowId>, PrepareError> {
-        if let Some((pending, _)) = self.next {
-            return Err(PrepareError::Pending(pending));
+        if let Some(pending) = &self.next {
+            return Err(PrepareError::Pending(pending.generation));
         }
-        if generation <= self.current.0 {
+        if generation <= self.current.generation {
             return Err(PrepareError::NotNewer(generation));
         }
-        self.next = Some((generation, pipeline));
-        Ok(Vec::new())
+        let slow_path = SlowPath::new(pipeline, self.settings.seed);
+        let next = Phase { generation, slow_path };
+        let same_ports = self.same_ports(&next);
+        let mut stale = Vec::new();
+        for (id, stored) in self.store.iter_mut() {
+            if same_ports && holds(&stored.flow, &stored.sample, &next.slow_path) {
+                stored.serves = Serves::BOTH;
+            } else {
+                stale.push(id);
+            }
+        }
+        self.next = Some(next);
+        Ok(stale)
     }
 
     /// Makes the prepared `generation` current, drops the old one, and returns the flows that only
     /// the old one used: the stale ones, and any made since for late packets. Nothing when that
     /// generation is not the prepared one.
     pub fn commit(&mut self, generation: Generation) -> Vec<Removed> {
-        if let Some(next) = self.next.take_if(|(prepared, _)| *prepared == generation) {
-            self.current = next;
+        let Some(next) = self.next.take_if(|next| next.generation == generation) else {
+            return Vec::new();
+        };
+        self.current = next;
+        let mut old = Vec::new();
+        for (id, stored) in self.store.iter_mut() {
+            if stored.serves.meets(Serves::NEXT) {
+                stored.serves = Serves::CURRENT;
+            } else {
+                old.push(id);
+            }
         }
-        Vec::new()
+        old.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Whether the ports of the prepared generation are those of the current one.
+    fn same_ports(&self, next: &Phase) -> bool {
+        next.slow_path.pipeline().ports == self.current.slow_path.pipeline().ports
     }
 
     /// Removes a flow, in all generations; its next packet makes a new one.
     pub fn remove(&mut self, id: FlowId) -> Option<Removed> {
-        let _ = id;
-        None
+        let stored = self.store.remove(id)?;
+        self.tuples.remove(stored.tuple, &stored.matching.value, id.index);
+        Some(Removed { id, usage: stored.usage(), flow: stored.flow })
     }
 
     /// Counters of a flow.
     #[must_use]
     pub fn usage(&self, id: FlowId) -> Option<Usage> {
-        let _ = id;
-        None
+        self.store.find(id).map(Stored::usage)
     }
 
     /// A flow by its identity.
     #[must_use]
     pub fn flow(&self, id: FlowId) -> Option<FlowView<'_>> {
-        let _ = id;
-        None
+        self.store.find(id).map(|stored| stored.view(id))
     }
 
     /// The flow of the current generation that decides packets with this key, if there is one.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<FlowView<'_>> {
-        let _ = key;
-        None
+        let index = self.tuples.find(key, Serves::CURRENT, &self.store)?;
+        self.flow(self.store.id(index))
     }
 
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowView<'_>> {
-        std::iter::empty()
+        self.store.iter().map(|(id, stored)| stored.view(id))
     }
 
     /// Number of flows.
     #[must_use]
     pub fn flow_count(&self) -> usize {
-        0
+        self.store.len()
+    }
+
+    /// Number of distinct masks of the flows.
+    #[must_use]
+    pub const fn mask_count(&self) -> usize {
+        self.tuples.mask_count()
     }
 
     /// What was done so far.
     #[must_use]
-    pub fn totals(&self) -> Totals {
+    pub const fn totals(&self) -> Totals {
         self.totals
+    }
+}
+
+/// Whether a flow made for a packet with key `sample` also holds under another pipeline.
+fn holds(flow: &Flow, sample: &Key, slow_path: &SlowPath) -> bool {
+    slow_path.translate(sample).is_ok_and(|again| {
+        again.steps == flow.steps
+            && again.rules == flow.rules
+            && again.ttl_threshold == flow.ttl_threshold
+            && again.matching.mask.is_subset_of(&flow.matching.mask)
+    })
+}
+
+impl Stored {
+    fn usage(&self) -> Usage {
+        Usage { counts: self.counts, last_used: self.last_used }
+    }
+
+    fn view(&self, id: FlowId) -> FlowView<'_> {
+        FlowView { id, flow: &self.flow, usage: self.usage() }
     }
 }

@@ -48,7 +48,9 @@ impl Packet {
         match step {
             Step::Set { field, value, mask } => {
                 if is_settable(&self.key, field) {
-                    self.write(field, value, mask);
+                    // The present bit is no bit of the frame, which has DEI in its place.
+                    let written = if field == Field::VlanTci { mask & 0xefff } else { mask };
+                    self.write(field, value, written);
                     apply_to_key(&mut self.key, step);
                 }
             }

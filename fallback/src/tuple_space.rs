@@ -1,0 +1,193 @@
+//! Flows by mask: one hash table for each mask, masks ranked by use.
+//!
+//! Several flows may have the same masked key, one for each generation. The tables hold slots of
+//! the [`Store`]; whether a flow serves a packet is decided there.
+
+use crate::hash::KeyHasher;
+use crate::store::{Serves, Store};
+use twinpath_flow::key::{Key, MaskedKey};
+
+/// Lookups between two rankings of the masks.
+const LOOKUPS_PER_RANKING: u32 = 1 << 14;
+
+const EMPTY: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u32,
+    /// Slot of the store, or [`EMPTY`].
+    flow: u32,
+}
+
+/// The flows of one mask: open addressing, linear probing, at most half full.
+#[derive(Debug)]
+struct Tuple {
+    mask: Key,
+    places: Vec<Place>,
+    len: usize,
+    /// Hits since long, halved at each ranking.
+    hits: u64,
+}
+
+/// All flows by mask.
+#[derive(Debug)]
+pub(crate) struct TupleSpace {
+    hasher: KeyHasher,
+    tuples: Vec<Tuple>,
+    /// Tuples in use, most used first.
+    ranking: Vec<u32>,
+    lookups: u32,
+}
+
+impl TupleSpace {
+    /// No flows.
+    pub(crate) const fn new(hasher: KeyHasher) -> Self {
+        Self { hasher, tuples: Vec::new(), ranking: Vec::new(), lookups: 0 }
+    }
+
+    /// Number of masks in use.
+    pub(crate) const fn mask_count(&self) -> usize {
+        self.ranking.len()
+    }
+
+    /// The slot of a flow that matches `key` in a generation.
+    pub(crate) fn lookup(&mut self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
+        self.lookups += 1;
+        if self.lookups >= LOOKUPS_PER_RANKING {
+            self.rank();
+        }
+        let (tuple, flow) = self.search(key, serves, store)?;
+        self.tuples[tuple as usize].hits += 1;
+        Some(flow)
+    }
+
+    /// As [`Self::lookup`], leaving the ranking alone.
+    pub(crate) fn find(&self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
+        self.search(key, serves, store).map(|(_, flow)| flow)
+    }
+
+    fn search(&self, key: &Key, serves: Serves, store: &Store) -> Option<(u32, u32)> {
+        self.ranking.iter().find_map(|&index| {
+            let tuple = &self.tuples[index as usize];
+            let hash = self.hasher.hash(key, &tuple.mask);
+            tuple
+                .find(hash, |flow| {
+                    store.at(flow).is_some_and(|stored| {
+                        stored.serves.meets(serves) && stored.matching.matches(key)
+                    })
+                })
+                .map(|flow| (index, flow))
+        })
+    }
+
+    /// Adds the flow in slot `flow`; returns its tuple.
+    pub(crate) fn insert(&mut self, matching: &MaskedKey, flow: u32) -> u32 {
+        let index = self.tuple_of(&matching.mask);
+        let tuple = &mut self.tuples[index as usize];
+        tuple.insert(self.hasher.hash(&matching.value, &tuple.mask), flow);
+        index
+    }
+
+    /// The tuple of a mask, made when new.
+    fn tuple_of(&mut self, mask: &Key) -> u32 {
+        if let Some(index) = self.ranking.iter().find(|i| self.tuples[**i as usize].mask == *mask) {
+            return *index;
+        }
+        let fresh = Tuple { mask: *mask, places: Vec::new(), len: 0, hits: 0 };
+        let index = if let Some(index) = self.tuples.iter().position(|tuple| tuple.len == 0) {
+            self.tuples[index] = fresh;
+            index
+        } else {
+            self.tuples.push(fresh);
+            self.tuples.len() - 1
+        };
+        let index = u32::try_from(index).expect("there are no more masks than flows");
+        self.ranking.push(index);
+        index
+    }
+
+    /// Takes a flow out of a tuple.
+    pub(crate) fn remove(&mut self, tuple: u32, value: &Key, flow: u32) {
+        let index = tuple;
+        let tuple = &mut self.tuples[tuple as usize];
+        tuple.remove(self.hasher.hash(value, &tuple.mask), flow);
+        if tuple.len == 0 {
+            tuple.places = Vec::new();
+            self.ranking.retain(|other| *other != index);
+        }
+    }
+
+    fn rank(&mut self) {
+        self.lookups = 0;
+        let tuples = &mut self.tuples;
+        self.ranking.sort_by_key(|index| std::cmp::Reverse(tuples[*index as usize].hits));
+        tuples.iter_mut().for_each(|tuple| tuple.hits /= 2);
+    }
+}
+
+impl Tuple {
+    fn home(&self, tag: u32) -> usize {
+        tag as usize & (self.places.len() - 1)
+    }
+
+    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let tag = tag(hash);
+        let mut at = self.home(tag);
+        // Ends: at most half of the places are taken.
+        loop {
+            let place = self.places[at];
+            if place.flow == EMPTY {
+                return None;
+            }
+            if place.tag == tag && is_it(place.flow) {
+                return Some(place.flow);
+            }
+            at = (at + 1) & (self.places.len() - 1);
+        }
+    }
+
+    fn insert(&mut self, hash: u64, flow: u32) {
+        if (self.len + 1) * 2 > self.places.len() {
+            let wanted = (self.places.len() * 2).max(8);
+            let empty = vec![Place { tag: 0, flow: EMPTY }; wanted];
+            let old = std::mem::replace(&mut self.places, empty);
+            old.into_iter().filter(|place| place.flow != EMPTY).for_each(|place| self.put(place));
+        }
+        self.put(Place { tag: tag(hash), flow });
+        self.len += 1;
+    }
+
+    fn put(&mut self, place: Place) {
+        let mut at = self.home(place.tag);
+        while self.places[at].flow != EMPTY {
+            at = (at + 1) & (self.places.len() - 1);
+        }
+        self.places[at] = place;
+    }
+
+    fn remove(&mut self, hash: u64, flow: u32) {
+        let wrap = self.places.len() - 1;
+        let mut at = self.home(tag(hash));
+        while self.places[at].flow != flow {
+            if self.places[at].flow == EMPTY {
+                return;
+            }
+            at = (at + 1) & wrap;
+        }
+        self.places[at].flow = EMPTY;
+        self.len -= 1;
+        // Places behind, up to the next empty one, may have been pushed over the one now free.
+        let mut next = (at + 1) & wrap;
+        while self.places[next].flow != EMPTY {
+            let place = self.places[next];
+            self.places[next].flow = EMPTY;
+            self.put(place);
+            next = (next + 1) & wrap;
+        }
+    }
+}
+
+/// The upper half of the hash.
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
