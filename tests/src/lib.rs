@@ -1,1 +1,13 @@
 //! System tests: shared harness.
+//!
+//! - [`judge`]: cases (ports, rules, packets), outcomes of a device under test, their comparison.
+//! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
+//! - [`capture`]: reads the captures that dummy ports write.
+//! - [`mask`]: what Open vSwitch does otherwise on purpose.
+//! - [`tool`]: other programs; a missing one is a failure with its remedy.
+
+pub mod capture;
+pub mod judge;
+pub mod mask;
+pub mod ovs;
+pub mod tool;

@@ -1,0 +1,72 @@
+//! Bytes on which we differ from Open vSwitch on purpose (design section 3), set to zero.
+//!
+//! - *DEI*: we keep it when a VLAN tag is rewritten, Open vSwitch clears it.
+//! - *Later fragments*: Open vSwitch adjusts two payload bytes where it takes a checksum to be; we
+//!   never touch layer 4 there.
+//! - *Tunnels*: the UDP source port of the outer header.
+
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+
+/// Masks a frame sent by a physical port.
+#[must_use]
+pub fn differences_on_purpose(frame: &[u8]) -> Vec<u8> {
+    let mut masked = frame.to_vec();
+    let l3 = mask_tags(&mut masked);
+    mask_later_fragment(&mut masked, l3);
+    masked
+}
+
+/// Masks a frame that may be a tunnel's outer frame; then the inner frame too.
+#[must_use]
+pub fn tunnel_differences_on_purpose(frame: &[u8]) -> Vec<u8> {
+    let mut masked = differences_on_purpose(frame);
+    let is_udp = word(&masked, 12) == Some(0x0800) && masked.get(23) == Some(&17);
+    if !is_udp || masked.len() < 42 {
+        return masked;
+    }
+    let inner = match word(&masked, 36) {
+        Some(4789 | 6081) => 50,
+        Some(2152) => 42,
+        _ => return masked,
+    };
+    masked[34..36].fill(0);
+    if inner == 50 && masked.len() > inner {
+        let inside = differences_on_purpose(&masked[inner..]);
+        masked[inner..].copy_from_slice(&inside);
+    }
+    masked
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// Clears DEI of every tag; returns where the Ethertype behind them is.
+fn mask_tags(frame: &mut [u8]) -> usize {
+    let mut at = 12;
+    while word(frame, at).is_some_and(|tpid| TAGS.contains(&tpid)) && frame.len() > at + 4 {
+        frame[at + 2] &= 0xef;
+        at += 4;
+    }
+    at
+}
+
+/// Clears the bytes of a later fragment's payload where a checksum would be.
+fn mask_later_fragment(frame: &mut [u8], ethertype_at: usize) {
+    let l3 = ethertype_at + 2;
+    let (protocol, l4) = match word(frame, ethertype_at) {
+        Some(0x0800) if word(frame, l3 + 6).is_some_and(|offset| offset & 0x1fff != 0) => {
+            (frame[l3 + 9], l3 + usize::from(frame[l3] & 15) * 4)
+        }
+        _ => return,
+    };
+    let at = match protocol {
+        6 => l4 + 16,
+        17 => l4 + 6,
+        1 | 58 => l4 + 2,
+        _ => return,
+    };
+    if let Some(bytes) = frame.get_mut(at..at + 2) {
+        bytes.fill(0);
+    }
+}
