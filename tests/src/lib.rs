@@ -4,10 +4,14 @@
 //! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
 //! - [`capture`]: reads the captures that dummy ports write.
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
+//! - [`netns`]: network namespaces joined only by a running `twinpath`.
+//! - [`traffic`]: senders and receivers inside them.
 //! - [`tool`]: other programs; a missing one is a failure with its remedy.
 
 pub mod capture;
 pub mod judge;
 pub mod mask;
+pub mod netns;
 pub mod ovs;
 pub mod tool;
+pub mod traffic;
