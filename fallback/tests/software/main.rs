@@ -1,0 +1,5 @@
+//! The software path against the specification.
+
+mod bench;
+mod equal_to_reference;
+mod rule_changes;
