@@ -89,7 +89,7 @@ impl Profile {
     }
 
     /// Lays out tables of `capacity` places together: a sixteenth ternary (at most 256), two wide
-    /// banks and four narrow ones, each with a small stash.
+    /// banks and four narrow ones (none below 170), each with a small stash.
     pub fn set_capacity(&mut self, capacity: u32) {
         self.ternary = (capacity / 16).min(256);
         let exact = capacity - self.ternary;
@@ -98,7 +98,8 @@ impl Profile {
             let slots = (places - stash.min(places)) / 4;
             Bank { slots, stash: places - slots * 4 }
         };
-        let narrow = exact / 20;
+        // Banks of less than 8 places are not worth their hash.
+        let narrow = if exact < 160 { 0 } else { exact / 20 };
         let wide = (exact - 4 * narrow) / 2;
         self.banks = vec![bank(exact - 4 * narrow - wide), bank(wide)];
         self.banks.extend([bank(narrow); 4]);
