@@ -77,7 +77,7 @@ impl Fake {
     pub(super) fn new() -> Self {
         let memory = Arc::new(SharedMemory::new(register::BAR_BYTES, 16 << 20, 3));
         let capability = capability();
-        let mut fake = Self {
+        let fake = Self {
             memory,
             tables: Vec::new(),
             masks: Vec::new(),
