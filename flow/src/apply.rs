@@ -102,6 +102,7 @@ impl Packet {
     /// Writes bits of a field into the bytes, if the header is there, and keeps checksums.
     fn write(&mut self, field: Field, value: u128, mask: u128) {
         let Some(place) = Place::find(field, &self.layout, &self.bytes) else { return };
+        let mask = mask & place.bits;
         let range = place.at..place.at + place.len;
         let old = number(&self.bytes[range.clone()]);
         let new = (old & !(mask << place.shift)) | ((value & mask) << place.shift);

@@ -82,6 +82,9 @@ pub enum EncapError {
     /// The port has `remote_ip = "flow"` and no step set `tun_dst`.
     #[error("no tunnel destination was set")]
     NoDestination,
+    /// GTP-U carries IP packets only. (Open vSwitch would send whatever follows the link layer.)
+    #[error("the inner packet is not IP")]
+    NotIp,
     /// The outer packet would be longer than 65535 bytes.
     #[error("the packet is too long to encapsulate")]
     TooLong,
@@ -150,7 +153,9 @@ fn tunnel_header<'a>(
         TunnelKind::Vxlan => ([&[0x08, 0, 0, 0], vni, &[0]].concat(), &packet.bytes),
         TunnelKind::Geneve => ([&[0, 0, 0x65, 0x58], vni, &[0]].concat(), &packet.bytes),
         TunnelKind::Gtpu => {
-            // Whatever follows the link layer, tags and all: Open vSwitch sends ARP this way too.
+            if !is_ip(&packet.key) {
+                return Err(EncapError::NotIp);
+            }
             let inner = packet.bytes.get(usize::from(packet.layout.l3)..).unwrap_or_default();
             (gtpu_header(&packet.key, id, inner.len(), tunnel.qfi)?, inner)
         }

@@ -240,6 +240,12 @@ fn parse_upper(packet: &[u8], network: Network, upper: Upper, parsed: &mut Parse
     layout.l4 = layout.l3 + offset(upper.offset);
     let segment = &packet[upper.offset..];
     let (transport, checksum) = find_transport(segment, network, upper.protocol);
+    let is_igmp = network == Network::Ipv4 && upper.protocol == transport::IGMP;
+    if is_igmp && segment.len() >= transport::ICMP_LEN {
+        // Not matchable, yet part of the key that tunnels are hashed by.
+        key.set(Field::L4Src, u128::from(segment[0]));
+        key.set(Field::L4Dst, u128::from(segment[1]));
+    }
     let Some(transport) = transport else {
         if !upper.unsummed {
             layout.checksum = checksum.map_or(0, |at| layout.l4 + at);

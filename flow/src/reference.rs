@@ -15,6 +15,8 @@ use crate::action::{Action, OutPort};
 use crate::apply::Packet;
 use crate::encap;
 use crate::field::Field;
+use crate::frame::ethernet::TYPE_VLAN;
+use crate::key::VLAN_PRESENT;
 use crate::parse::{self, Standing};
 use crate::pipeline::{Pipeline, PlacedRule};
 use crate::port::{PortKind, PortNo};
@@ -146,7 +148,7 @@ impl<'a> Run<'a> {
             match *action {
                 Action::Output(port) => self.output(port),
                 Action::SetField { field, value, mask } => {
-                    self.packet.apply(Step::Set { field, value, mask });
+                    self.set_field(field, value, mask);
                 }
                 Action::PushVlan(tpid) => self.packet.apply(Step::PushVlan(tpid)),
                 Action::PopVlan => self.packet.apply(Step::PopVlan),
@@ -160,6 +162,17 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Sets a field. A VLAN id set with its present bit on an untagged packet (the rule that wrote it
+    /// saw a tag, a later table popped it) adds a tag, as in Open vSwitch.
+    fn set_field(&mut self, field: Field, value: u128, mask: u128) {
+        let present = u128::from(VLAN_PRESENT);
+        let is_untagged = self.packet.key.get(Field::VlanTci) == 0;
+        if field == Field::VlanTci && is_untagged && value & mask & present != 0 {
+            self.packet.apply(Step::PushVlan(TYPE_VLAN));
+        }
+        self.packet.apply(Step::Set { field, value, mask });
     }
 
     fn output(&mut self, target: OutPort) {

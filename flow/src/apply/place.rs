@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) len: usize,
     /// The field's lowest bit in the container.
     pub(super) shift: u32,
+    /// Bits of a value that the frame has; a VLAN tag's DEI is not a field's.
+    pub(super) bits: u128,
     /// Offset of the IPv4 header checksum that covers it.
     pub(super) header_checksum: Option<usize>,
     /// Transport checksum that covers it.
@@ -36,7 +38,9 @@ impl Place {
         let found = match field {
             Field::EthDst => plain(0, 6),
             Field::EthSrc => plain(6, 6),
-            Field::VlanTci if layout.tags > 0 => plain(ethernet::HEADER_LEN, 2),
+            Field::VlanTci if layout.tags > 0 => {
+                Self { bits: 0xefff, ..plain(ethernet::HEADER_LEN, 2) }
+            }
             Field::MplsLse => plain(usize::from(layout.l3), 4),
             Field::L4Src | Field::L4Dst => port(field, layout)?,
             Field::NdTarget | Field::ArpSha | Field::ArpTha if layout.network == Network::Ipv6 => {
@@ -54,7 +58,7 @@ impl Place {
 }
 
 const fn plain(at: usize, len: usize) -> Place {
-    Place { at, len, shift: 0, header_checksum: None, cover: Cover::Nothing }
+    Place { at, len, shift: 0, bits: u128::MAX, header_checksum: None, cover: Cover::Nothing }
 }
 
 fn in_ipv4(field: Field, l3: usize) -> Option<Place> {
@@ -100,7 +104,7 @@ fn port(field: Field, layout: &Layout) -> Option<Place> {
     match layout.transport {
         Transport::None => None,
         Transport::Icmp | Transport::Icmpv6 => {
-            Some(Place { shift: if first { 8 } else { 0 }, ..whole })
+            Some(Place { shift: if first { 8 } else { 0 }, bits: 0xff, ..whole })
         }
         _ => Some(Place { at: if first { l4 } else { l4 + 2 }, ..whole }),
     }

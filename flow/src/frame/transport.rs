@@ -4,6 +4,8 @@ use super::word;
 
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
+/// Protocol number of IGMP (RFC 3376).
+pub const IGMP: u8 = 2;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
