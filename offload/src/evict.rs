@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::flows::FlowIndex;
 use crate::ledger::{Doom, Ledger};
 use crate::place::evictable;
-use crate::table::{Mask, Spot};
+use crate::table::{Mask, Table};
 use crate::why::WhyNot;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -29,16 +29,23 @@ impl Engine {
     /// entries, and finds banks for unserved masks.
     pub(crate) fn rebalance(&mut self) {
         if let Some(ledger) = self.ledger.as_mut() {
-            ledger.tables.iter_mut().for_each(crate::table::Table::relax_limit);
+            ledger.tables.iter_mut().for_each(Table::relax_limit);
         }
         let mut coldest = Coldest::new();
         let mut homeless = 0;
         for (index, heat) in self.warm_by_heat() {
             for (key, why_not, wanted) in self.offer_seen(index) {
-                match why_not {
-                    WhyNot::TableFull => self.challenge(index, key, wanted, &mut coldest),
-                    WhyNot::Specialisations(_) => self.rotate(index, key, wanted),
-                    WhyNot::NoBank => homeless += heat,
+                let table = self.spots_of(index, key.as_ref()).first().map(|spot| spot.table);
+                let no_bank = table.is_none_or(|table| self.is_ternary(table));
+                if no_bank && matches!(why_not, WhyNot::TableFull | WhyNot::NoBank) {
+                    homeless += heat;
+                    self.want_mask_of(index, heat);
+                }
+                match (why_not, table) {
+                    (WhyNot::TableFull, Some(table)) => {
+                        self.challenge(table, (index, key), wanted, &mut coldest);
+                    }
+                    (WhyNot::Specialisations(_), _) => self.rotate(index, key, wanted),
                     _ => {}
                 }
             }
@@ -58,6 +65,10 @@ impl Engine {
         }
     }
 
+    fn is_ternary(&self, table: TableId) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| ledger.table(table).is_ternary())
+    }
+
     /// Whether `wanted` is enough hotter than `present`.
     fn hotter(&self, wanted: u64, present: u64) -> bool {
         let (wanted, present) = (u128::from(wanted), u128::from(present));
@@ -67,14 +78,11 @@ impl Engine {
     /// Takes the place of the coldest entry of the flow's best table, if that is colder.
     fn challenge(
         &mut self,
-        index: FlowIndex,
-        key: Option<Key>,
+        table: TableId,
+        challenger: (FlowIndex, Option<Key>),
         wanted: u64,
         coldest: &mut Coldest,
     ) {
-        let Some(Spot { table, .. }) = self.spots_of(index, key.as_ref()).first().copied() else {
-            return;
-        };
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_ref() else { return };
         let ranked = coldest.entry(table).or_insert_with(|| by_heat(ledger, table, round));
@@ -86,7 +94,7 @@ impl Engine {
             if self.hotter(wanted, present) && self.budget.take(self.now) {
                 ranked.pop();
                 self.evict(victim);
-                self.vacancies.entry(table).or_default().push_back((index, key));
+                self.vacancies.entry(table).or_default().push_back(challenger);
             }
             return;
         }
@@ -129,6 +137,12 @@ impl Engine {
         }
     }
 
+    fn want_mask_of(&mut self, index: FlowIndex, heat: u64) {
+        if let Some(mask) = self.flows.get(index).map(|record| record.flow.matching.mask.head) {
+            self.want_mask(mask, heat);
+        }
+    }
+
     /// Notes that a flow of this heat would like a bank with this mask.
     pub(crate) fn want_mask(&mut self, mask: Line, heat: u64) {
         if self.demand.len() < DEMAND_MASKS_MAX || self.demand.contains_key(&mask) {
@@ -161,12 +175,17 @@ impl Engine {
         }
     }
 
-    /// Empties the coldest bank when flows that no bank serves are twice as hot.
+    /// Empties the coldest bank when flows that no bank serves are twice as hot, or, while at most
+    /// half of it is used, when they are a sixteenth as hot: its next mask is at least as wide, so
+    /// what it held comes back.
     fn drain_for(&mut self, homeless: u64) {
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_ref() else { return };
         let next_drain = self.rounds.last_drain.map_or(0, |last| last + DRAIN_ROUNDS);
-        if homeless == 0 || round < next_drain {
+        let changing = |table: &Table| {
+            table.unmasked() || matches!(table.mask, Mask::Wanted(_) | Mask::Draining(_))
+        };
+        if homeless == 0 || round < next_drain || ledger.tables.iter().any(changing) {
             return;
         }
         let heat_of = |id: &EntryId| ledger.entries[id].heat.at(round);
@@ -175,13 +194,17 @@ impl Engine {
         });
         let heat = banks.map(|(id, t)| (t.members.iter().map(heat_of).sum::<u64>(), id));
         let Some((heat, bank)) = heat.min() else { return };
-        if homeless / 2 <= heat {
+        let table = ledger.table(bank);
+        let roomy = table.members.len() <= table.caps.capacity as usize / 2;
+        if homeless / 2 <= heat && !(roomy && homeless > heat / 16) {
             return;
         }
         self.rounds.last_drain = Some(round);
-        let members = ledger.table(bank).members.clone();
+        let members = table.members.clone();
+        let fits = |wanted: &&Line| wanted.is_subset_of(&table.caps.fields);
+        let wanted = self.demand.keys().filter(fits).fold(Line::ZERO, |all, one| all.or(one));
         if let Some(ledger) = self.ledger.as_mut() {
-            ledger.table_mut(bank).drain();
+            ledger.table_mut(bank).drain(&wanted);
         }
         members.into_iter().for_each(|id| self.evict(id));
     }

@@ -36,7 +36,7 @@ pub(crate) struct Table {
     pub(crate) mask: Mask,
     /// Entries it takes at most; below the capacity after the card refused one for lack of room.
     limit: usize,
-    /// Union of the masks it had before it was drained.
+    /// Union of the masks it had before it was drained, and of those it was drained for.
     pub(crate) past_masks: Line,
     /// Entries in it, under way included.
     pub(crate) members: Vec<EntryId>,
@@ -74,10 +74,10 @@ impl Table {
         self.caps.kind == TableKind::Ternary
     }
 
-    /// Takes no more entries until it is empty, and then another mask.
-    pub(crate) fn drain(&mut self) {
+    /// Takes no more entries until it is empty, and then another mask, with `wanted` in it.
+    pub(crate) fn drain(&mut self, wanted: &Line) {
         if let Mask::Set(mask) = self.mask {
-            self.past_masks = self.past_masks.or(&mask);
+            self.past_masks = self.past_masks.or(&mask).or(wanted);
             self.mask = if self.members.is_empty() { Mask::None } else { Mask::Draining(mask) };
         }
     }

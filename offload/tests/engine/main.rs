@@ -1,6 +1,8 @@
 //! The engine in a small world: a scripted card, a simple software path, packets.
 
 mod faults;
+mod heat;
 mod model;
+mod placement;
 mod random_life;
 mod timeouts;

@@ -1,0 +1,154 @@
+//! Which flows go where, and why others do not.
+
+use crate::model::card::Faults;
+use crate::model::shape::{PORTS, Shape, pipeline};
+use crate::model::world::World;
+use crate::timeouts::{SHAPE, key, run};
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_flow::card::{Capabilities, Epoch, Generation};
+use twinpath_flow::edit::FoldError;
+use twinpath_flow::field::Field;
+use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::port::PortNo;
+use twinpath_flow::rule::RuleId;
+use twinpath_flow::steps::{Flow, FlowId, Step};
+use twinpath_flow::time::Time;
+use twinpath_offload::why::ActionLack;
+use twinpath_offload::{Engine, Input, Output, Settings, WhyNot};
+
+/// Why a card with these capabilities does not take a flow with this mask and these steps.
+fn why(can: &Capabilities, mask: Key, steps: Vec<Step>) -> Option<WhyNot> {
+    let mut engine = Engine::new(Settings::default(), pipeline(&[RuleId(1)], 0, 0), Time(0));
+    let (capabilities, epoch) = (Arc::new(can.clone()), Epoch(1));
+    let up = Input::CardUp { capabilities, epoch, generation: Generation(0) };
+    engine.handle(Time(0), up);
+    let id = FlowId { index: 7, generation: 2 };
+    let matching = MaskedKey::new(&Key::ZERO, mask);
+    let flow = Arc::new(Flow { matching, steps, ttl_threshold: None, rules: vec![RuleId(1)] });
+    let from = Generation(0);
+    engine.handle(Time(0), Input::FlowMade { id, flow, key: Key::ZERO, from, until: None });
+    while engine.poll_output().is_some() {}
+    engine.flow(id).expect("just made").why_not
+}
+
+fn simple() -> Key {
+    Key::ZERO.with(Field::InPort, 0xffff)
+}
+
+#[test]
+fn each_lack_of_the_card_has_its_reason() {
+    let shape = Shape { banks: 0, ternary_capacity: 1, ..SHAPE };
+    let mut can = shape.capabilities();
+    can.actions.set = vec![Field::EthDst, Field::IpTos];
+    can.actions.outputs = 2;
+    let out = |port| Step::Output(PortNo(port));
+    let set = |field, value, mask| Step::Set { field, value, mask };
+    let action = |lack| Some(WhyNot::ActionNotSupported(lack));
+    let cases = [
+        (vec![out(1)], Some(WhyNot::Pending)),
+        (vec![], Some(WhyNot::Pending)),
+        (vec![set(Field::EthDst, 5, (1 << 48) - 1), out(1)], Some(WhyNot::Pending)),
+        (vec![set(Field::EthDst, 5, 7), out(1)], action(ActionLack::MaskedSet(Field::EthDst))),
+        (vec![set(Field::IpTos, 4, 0xfc), out(1)], action(ActionLack::MaskedSet(Field::IpTos))),
+        (vec![set(Field::EthSrc, 5, 7), out(1)], action(ActionLack::Set(Field::EthSrc))),
+        (vec![Step::DecTtl, out(1)], action(ActionLack::TtlDecrements(1))),
+        (vec![Step::PopVlan, out(1)], action(ActionLack::Pops(1))),
+        (vec![Step::PushVlan(0x8100), out(1)], action(ActionLack::Pushes(1))),
+        (vec![set(Field::VlanTci, 5, 0xfff), out(1)], action(ActionLack::Tci)),
+        (vec![out(1), out(2), out(3)], action(ActionLack::Outputs(3))),
+        (vec![out(1), out(1)], action(ActionLack::RepeatedOutput(PortNo(1)))),
+        (vec![out(5000)], action(ActionLack::UnknownPort(PortNo(5000)))),
+        (vec![Step::Controller { max_len: 9 }], action(ActionLack::Controller)),
+        (vec![out(1), Step::DecTtl, out(2)], Some(WhyNot::NotFoldable(FoldError::EditAfterOutput))),
+    ];
+    for (steps, reason) in cases {
+        assert_eq!(why(&can, simple(), steps.clone()), reason, "{steps:?}");
+    }
+    let tail = simple().with(Field::Qfi, 0xff);
+    assert_eq!(why(&can, tail, vec![]), Some(WhyNot::FieldNotOffered(Field::Qfi)));
+    can.tables[0].fields = Line::ZERO;
+    assert_eq!(why(&can, simple(), vec![]), Some(WhyNot::FieldNotOffered(Field::InPort)));
+    can.tables.clear();
+    assert_eq!(why(&can, simple(), vec![]), Some(WhyNot::NoBank));
+}
+
+#[test]
+fn without_a_card_every_flow_says_so() {
+    let mut world = World::new(1, SHAPE, Settings::default());
+    world.packet(&key(1, 1));
+    let flow = world.engine.flows().next().expect("made");
+    assert_eq!(flow.why_not, Some(WhyNot::NoCard));
+}
+
+#[test]
+fn flows_of_more_masks_than_banks_are_served_packet_by_packet() {
+    let shape = Shape { banks: 1, bank_capacity: 200, ternary_capacity: 0, ..SHAPE };
+    for seed in 1..20 {
+        let mut world = World::new(seed, shape, Settings::default());
+        world.card_up(Faults::default());
+        let send = |world: &mut World| {
+            for port in 1..=PORTS {
+                for (ip, l4) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    world.packet(&key(port, ip).with(Field::L4Dst, l4));
+                }
+            }
+            run(world, Duration::from_millis(100));
+        };
+        for _ in 0..300 {
+            send(&mut world);
+        }
+        // Flows with a second-line mask never fit; the others must be in the card by now.
+        let fitting = |world: &World| {
+            let flows = world.engine.flows().filter(|flow| !flow.flow.matching.uses_tail());
+            flows.collect::<Vec<_>>()
+        };
+        for flow in fitting(&world) {
+            let before = flow.counts.software.counts.packets;
+            send(&mut world);
+            world.report();
+            let view = world.engine.flow(flow.id).expect("in use");
+            let after = view.counts.software.counts.packets;
+            assert!(after <= before + 1, "seed {seed}: {:?} {:?}", view.why_not, view.entries);
+        }
+    }
+}
+
+#[test]
+fn a_flow_has_a_bounded_number_of_entries() {
+    let shape = Shape { banks: 1, bank_capacity: 500, ternary_capacity: 0, ..SHAPE };
+    let settings = Settings { specialisations: 4, ..Settings::default() };
+    let mut world = World::new(8, shape, settings);
+    world.card_up(Faults::default());
+    for _ in 0..400 {
+        let key = world.random_key();
+        world.packet(&key);
+        run(&mut world, Duration::from_millis(10));
+        assert!(world.engine.flows().all(|flow| flow.entries.len() <= 4));
+    }
+    world.quiesce();
+    world.check_quiet();
+}
+
+#[test]
+fn operations_under_way_are_bounded_and_removals_are_not_lost() {
+    let settings = Settings { ops_in_flight: 4, ..Settings::default() };
+    let mut engine = Engine::new(settings, pipeline(&[RuleId(1)], 0, 0), Time(0));
+    let (capabilities, epoch) = (Arc::new(SHAPE.capabilities()), Epoch(1));
+    engine.handle(Time(0), Input::CardUp { capabilities, epoch, generation: Generation(0) });
+    for index in 0..100 {
+        let key = Key::ZERO.with(Field::TunId, index.into());
+        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
+        let matching = MaskedKey::new(&key, mask);
+        let rules = vec![RuleId(1)];
+        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
+        let id = FlowId { index, generation: 0 };
+        let from = Generation(0);
+        engine.handle(Time(0), Input::FlowMade { id, flow, key, from, until: None });
+    }
+    let mut operations = 0;
+    while let Some(output) = engine.poll_output() {
+        operations += usize::from(matches!(output, Output::Card(_)));
+    }
+    assert_eq!(operations, 4);
+}
