@@ -5,7 +5,7 @@
 //! null) bring their own arrival times; the caller asks each for [`Wire::next_arrival`], takes the
 //! port with the earliest (ties to the lower port) and receives from it up to that time.
 //!
-//! [`spec`] is the text of a `wire = "…"` line; [`generator`] documents the generator's parameters.
+//! [`spec`] is the text of a `wire = "…"` line; `docs/wires.md` is the manual.
 
 mod checksum;
 pub mod error;

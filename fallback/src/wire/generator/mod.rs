@@ -1,6 +1,6 @@
 //! A wire that makes its own frames, the same for the same seed, in virtual time.
 //!
-//! [`spec`] documents the parameters. Streams are merged by time, ties to the stream written first.
+//! `docs/wires.md` documents the parameters. Streams are merged by time, ties to the stream written first.
 //! What is sent to a generator is counted and gone.
 
 pub mod choice;

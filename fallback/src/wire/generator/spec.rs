@@ -1,31 +1,7 @@
 //! The text of `gen:…`: one or more streams joined by `;`, each a list of parameters.
 //!
-//! | parameter | meaning | default |
-//! |---|---|---|
-//! | `flows=N` | number of flows, 1 to 16,777,216 | 1 |
-//! | `zipf=S` | flow k of N is chosen with weight k^-S; 0 is uniform | 0 |
-//! | `rate=R` | packets a second; `k`, `M` and a closing `pps` are understood | 1M |
-//! | `count=N`, `duration=D` | ends after N packets or D (`ns`, `us`, `ms`, `s`); neither: never | |
-//! | `start=D` | time of the first packet | 0s |
-//! | `seed=N` | the same seed gives the same frames | 1 |
-//! | `size=B` | bytes of a frame without FCS (drawn per packet), or `imix` = `60*7+590*4+1514` | 60 |
-//! | `proto=P` | `udp`, `tcp`, `icmp` (ICMPv6 on IPv6), joined by `+` with weights | udp |
-//! | `src=A`, `dst=A` | addresses (of the packet inside the tunnel, with `encap`) | 10.0.0.0/16, 198.18.0.0/16 |
-//! | `sport=P`, `dport=P` | ports; for ICMP `sport` is the identifier | 1024-65535, 80 |
-//! | `walk=src` or `dst` | the side whose address and port number the flows; see below | src |
-//! | `dscp=D`, `ttl=T`, `tcp_flags=F` | drawn per flow, per packet, per packet | 0, 64, 0x10 |
-//! | `smac=M`, `dmac=M` | Ethernet addresses | 02:00:00:00:00:01, …02 |
-//! | `vlan=V` | VLAN id of an outer tag, drawn per flow; 0 is no tag | 0 |
-//! | `encap=gtpu` | GTP-U with these: | no tunnel |
-//! | `teid=T` | TEID of the first session | 1 |
-//! | `qfi=Q` | QFI in a PDU Session Container, drawn per flow; `none`: no extension | 9 |
-//! | `outer_src=A`, `outer_dst=A` | IPv4 addresses of the tunnel | 192.0.2.1, 192.0.2.2 |
-//!
-//! Numbers and addresses are choices: `80*3+443+1000-2000` (see [`super::choice`]); addresses may be
-//! prefixes. Flow i of a stream belongs to *session* i mod n, where n is the number of addresses on
-//! the side that `walk` names: its address is the session's, its TEID `teid` + session, and i / n
-//! numbers its port. So with fewer addresses than flows a session has several flows. What the other
-//! side has is drawn per flow, the same at every packet.
+//! `docs/wires.md` lists the parameters with their meaning, defaults and examples. Flow i of a stream
+//! belongs to *session* i mod n, where n is the number of addresses on the side that `walk` names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -305,6 +281,17 @@ mod tests {
         assert_eq!((spec.streams[0].flows, spec.streams[0].rate), (20_000, 250_000));
         assert_eq!((spec.streams[0].count, spec.streams[1].count), (10, u64::MAX));
         assert_eq!(spec.streams[1].seed, 7);
+    }
+
+    #[test]
+    fn the_document_names_every_parameter_and_its_examples_are_read() {
+        let text = include_str!("../../../../docs/wires.md");
+        let unnamed = KNOWN.iter().find(|name| !text.contains(&format!("`{name}=")));
+        assert_eq!(unnamed, None);
+        let examples = text.lines().filter_map(|line| line.strip_prefix("    gen:"));
+        let read: Vec<GeneratorSpec> = examples.map(|line| line.parse().unwrap()).collect();
+        assert_eq!(read.len(), 2);
+        assert!(read.iter().all(|spec| spec.streams[0].walked().0.len() == 20_000));
     }
 
     #[test]
