@@ -46,14 +46,8 @@ impl Device {
 pub(crate) struct Sim {
     /// Name of the profile, and where it stands for complaints.
     pub profile: Option<(String, Range<usize>)>,
-    /// Entries of all exact banks together.
-    pub entries: Option<u32>,
-    /// Time a command takes, in nanoseconds.
-    pub command_latency_ns: Option<u64>,
-    /// Time a packet takes through the card, in nanoseconds.
-    pub packet_latency_ns: Option<u64>,
-    /// Time a counter sweep takes, in nanoseconds.
-    pub sweep_latency_ns: Option<u64>,
+    /// What the configuration changes in it: name, value, place.
+    pub overrides: Vec<(&'static str, u64, Range<usize>)>,
 }
 
 /// A physical port's connection to the world, not yet opened.
@@ -217,25 +211,18 @@ fn workers(raw: &RawConfig) -> Result<u16, Located> {
 
 fn sim(raw: &RawConfig) -> Result<Sim, Located> {
     let Some(sim) = &raw.sim else { return Ok(Sim::default()) };
-    Ok(Sim {
-        profile: sim.profile.as_ref().map(|name| (name.get_ref().clone(), name.span())),
-        entries: optional("entries", sim.entries.as_ref())?,
-        command_latency_ns: optional("command_latency_ns", sim.command_latency_ns.as_ref())?,
-        packet_latency_ns: optional("packet_latency_ns", sim.packet_latency_ns.as_ref())?,
-        sweep_latency_ns: optional("sweep_latency_ns", sim.sweep_latency_ns.as_ref())?,
-    })
-}
-
-fn optional<N: TryFrom<i64>>(
-    what: &'static str,
-    value: Option<&Spanned<i64>>,
-) -> Result<Option<N>, Located> {
-    let Some(value) = value else { return Ok(None) };
-    let given = *value.get_ref();
-    N::try_from(given).map(Some).map_err(|_| {
-        let expected = "a number in range";
-        (value.span(), Fault::Value { what, given: given.to_string(), expected })
-    })
+    let profile = sim.profile.as_ref().map(|name| (name.get_ref().clone(), name.span()));
+    let mut overrides = Vec::new();
+    for (what, value) in sim.overrides() {
+        let Some(value) = value else { continue };
+        let given = *value.get_ref();
+        let number = u64::try_from(given).map_err(|_| {
+            let (given, expected) = (given.to_string(), "a number from 0");
+            (value.span(), Fault::Value { what, given, expected })
+        })?;
+        overrides.push((what, number, value.span()));
+    }
+    Ok(Sim { profile, overrides })
 }
 
 #[cfg(test)]

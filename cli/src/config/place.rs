@@ -108,6 +108,9 @@ pub(crate) enum Fault {
         /// The port that uses it.
         other: u16,
     },
+    /// The simulated card cannot be so.
+    #[error(transparent)]
+    Profile(#[from] twinpath_hw_sim::profile::ProfileError),
     /// Too many ports, or none.
     #[error("{given} physical ports; device {device:?} takes {expected}")]
     PortCount {

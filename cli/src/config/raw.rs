@@ -11,8 +11,18 @@ use toml::de::{DeTable, DeValue};
 /// Keys of the whole file.
 const ROOT_KEYS: [&str; 6] = ["device", "rules", "workers", "control", "sim", "port"];
 /// Keys of `[sim]`.
-const SIM_KEYS: [&str; 5] =
-    ["profile", "entries", "command_latency_ns", "packet_latency_ns", "sweep_latency_ns"];
+const SIM_KEYS: [&str; 10] = [
+    "profile",
+    "capacity",
+    "ternary",
+    "hold_frames",
+    "hold_entries",
+    "tunnels",
+    "port_frames",
+    "packet_latency_ns",
+    "command_latency_ns",
+    "command_interval_ns",
+];
 /// Keys of `[[port]]`.
 const PORT_KEYS: [&str; 14] = [
     "number",
@@ -47,10 +57,32 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RawSim {
     pub profile: Option<Spanned<String>>,
-    pub entries: Option<Spanned<i64>>,
-    pub command_latency_ns: Option<Spanned<i64>>,
+    pub capacity: Option<Spanned<i64>>,
+    pub ternary: Option<Spanned<i64>>,
+    pub hold_frames: Option<Spanned<i64>>,
+    pub hold_entries: Option<Spanned<i64>>,
+    pub tunnels: Option<Spanned<i64>>,
+    pub port_frames: Option<Spanned<i64>>,
     pub packet_latency_ns: Option<Spanned<i64>>,
-    pub sweep_latency_ns: Option<Spanned<i64>>,
+    pub command_latency_ns: Option<Spanned<i64>>,
+    pub command_interval_ns: Option<Spanned<i64>>,
+}
+
+impl RawSim {
+    /// Everything that changes the profile, capacity first because it lays out the tables.
+    pub(crate) const fn overrides(&self) -> [(&'static str, Option<&Spanned<i64>>); 9] {
+        [
+            ("capacity", self.capacity.as_ref()),
+            ("ternary", self.ternary.as_ref()),
+            ("hold_frames", self.hold_frames.as_ref()),
+            ("hold_entries", self.hold_entries.as_ref()),
+            ("tunnels", self.tunnels.as_ref()),
+            ("port_frames", self.port_frames.as_ref()),
+            ("packet_latency_ns", self.packet_latency_ns.as_ref()),
+            ("command_latency_ns", self.command_latency_ns.as_ref()),
+            ("command_interval_ns", self.command_interval_ns.as_ref()),
+        ]
+    }
 }
 
 /// One `[[port]]`.

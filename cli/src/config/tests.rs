@@ -9,7 +9,7 @@ rules = "gateway.flows"
 workers = 2
 [sim]
 profile = "small"
-entries = 4096
+capacity = 4096
 [[port]]
 number = 2
 name = "core"
@@ -44,7 +44,8 @@ fn a_full_configuration_is_resolved_against_its_folder() {
     assert_eq!(config.device, Device::Sim);
     assert_eq!(config.rules.as_deref(), Some(Path::new("conf/gateway.flows")));
     assert_eq!(config.workers, 2);
-    assert_eq!(config.sim.entries, Some(4096));
+    assert_eq!(config.sim.overrides[0].0, "capacity");
+    assert_eq!(config.sim.overrides[0].1, 4096);
     assert_eq!(config.name(), "gateway");
     let numbers: Vec<u16> = config.wires.iter().map(|wire| wire.number.0).collect();
     assert_eq!(numbers, [1, 2]);

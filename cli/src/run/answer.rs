@@ -15,10 +15,7 @@ const FLOWS_MAX: usize = 200_000;
 /// Answers one request.
 pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
     match request {
-        Request::Stats => {
-            session.read_counters();
-            ok(&statistics(session))
-        }
+        Request::Stats => ok(&statistics(session)),
         Request::Flows { place, limit } => flows(session, place.as_deref(), *limit),
         Request::Explain { what } => explain(session, what),
         Request::RulesDump => {
@@ -39,7 +36,6 @@ fn ok<T: Serialize>(value: &T) -> Answer {
 }
 
 fn flows(session: &mut Session, place: Option<&str>, limit: usize) -> Answer {
-    session.read_counters();
     let place = match place {
         None => None,
         Some("card") => Some(Place::Card),
@@ -61,7 +57,6 @@ fn flows(session: &mut Session, place: Option<&str>, limit: usize) -> Answer {
 }
 
 fn explain(session: &mut Session, what: &str) -> Answer {
-    session.read_counters();
     if what.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return match flow_numbered(what, &session.brain) {
             Some(story) => ok(&json!({ "flow": story })),

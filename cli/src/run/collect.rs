@@ -1,6 +1,7 @@
 //! Collects the statistics of a session.
 
 use super::history::{Sample, ratio};
+use super::ports::PortLine;
 use super::session::Session;
 use crate::statistics::{
     CardView, FlowCounts, Packets, PortView, RuleView, Statistics, TableView, TimeView,
@@ -12,9 +13,11 @@ use twinpath_flow::text::match_text;
 use twinpath_flow::time::Time;
 
 /// The statistics of `session` as of now.
-pub(crate) fn statistics(session: &Session) -> Statistics {
-    let fates = session.forwarder.fates();
+pub(crate) fn statistics(session: &mut Session) -> Statistics {
     let received = session.received();
+    let fates = session.forwarder.fates(received);
+    let card = card(session);
+    let session = &*session;
     let totals = session.brain.engine.totals();
     let sample = Sample { received, card: fates.card, software: fates.software };
     let half = session.history.second_half(sample);
@@ -32,11 +35,11 @@ pub(crate) fn statistics(session: &Session) -> Statistics {
             software: fates.software,
             lost: fates.lost.iter().map(|(cause, count)| ((*cause).to_owned(), *count)).collect(),
             held: fates.held,
-            dropped: fates.dropped,
+            dropped: fates.dropped + totals.card_dropped.packets,
         },
         offload_ratio: ratio(fates.card, fates.software),
         offload_ratio_second_half: ratio(half.0, half.1),
-        ports: session.ports.lines().iter().map(port).collect(),
+        ports: ports(session),
         rules: session.brain.pipeline().iter().map(|placed| rule(session, placed)).collect(),
         flows: FlowCounts {
             known: session.forwarder.software().map_or(0, |software| software.path.flow_count()),
@@ -44,13 +47,18 @@ pub(crate) fn statistics(session: &Session) -> Statistics {
             entries: totals.entries,
             made: session.forwarder.software().map_or(0, |s| s.path.totals().flows_made),
         },
-        card: card(session),
+        card,
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
         controller: session.brain.events.copy_count(),
     }
 }
 
-fn port(line: &super::ports::PortLine) -> PortView {
+fn ports(session: &Session) -> Vec<PortView> {
+    let lines = session.ports.lines().iter().enumerate();
+    lines.map(|(index, line)| port(line, session.forwarder.send_dropped(index))).collect()
+}
+
+fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
     PortView {
         number: line.number.0,
         name: line.name.clone(),
@@ -58,7 +66,7 @@ fn port(line: &super::ports::PortLine) -> PortView {
         rx_bytes: line.received.bytes,
         tx_packets: line.sent.packets,
         tx_bytes: line.sent.bytes,
-        tx_dropped: line.send_dropped(),
+        tx_dropped: line.send_dropped() + dropped_by_device,
     }
 }
 
@@ -75,8 +83,8 @@ fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
     }
 }
 
-fn card(session: &Session) -> Option<CardView> {
-    let (name, health) = session.forwarder.card()?;
+fn card(session: &mut Session) -> Option<CardView> {
+    let (name, health) = session.forwarder.card(session.now)?;
     let tables = session.brain.engine.tables();
     Some(CardView {
         name,

@@ -1,6 +1,7 @@
 //! What forwards: software alone, the interpreter, or a card with software behind it.
 
 use super::brain::Brain;
+use super::card::CardPath;
 use super::ports::Ports;
 use super::reference::Reference;
 use super::software::{Sent, Software};
@@ -35,6 +36,8 @@ impl Fates {
 /// The device of a run.
 #[derive(Debug)]
 pub(crate) enum Forwarder {
+    /// `sim`.
+    Card(Box<CardPath>),
     /// `none`.
     Software(Box<Software>),
     /// `reference`.
@@ -45,6 +48,7 @@ impl Forwarder {
     /// Takes a frame that arrived on a physical port.
     pub(crate) fn take(&mut self, now: Time, brain: &mut Brain, port: PortNo, frame: &[u8]) {
         match self {
+            Self::Card(card) => card.take(now, port, frame),
             Self::Software(software) => {
                 let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
                 software.take((port, brain.generation(), now), frame.len(), fill);
@@ -57,6 +61,7 @@ impl Forwarder {
     pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         brain.tick(now);
         match self {
+            Self::Card(card) => card.advance(now, brain, ports),
             Self::Software(software) => {
                 if software.is_waiting() {
                     software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
@@ -72,12 +77,16 @@ impl Forwarder {
 
     /// When something inside happens by itself; `None` when nothing will.
     pub(crate) fn next_event(&self) -> Option<Time> {
-        None
+        match self {
+            Self::Card(card) => card.next_event(),
+            Self::Software(_) | Self::Reference(_) => None,
+        }
     }
 
     /// Whether nothing is inside.
     pub(crate) fn is_idle(&self) -> bool {
         match self {
+            Self::Card(card) => card.is_idle(),
             Self::Software(software) => !software.is_waiting(),
             Self::Reference(reference) => reference.is_idle(),
         }
@@ -86,6 +95,7 @@ impl Forwarder {
     /// The software path, where there is one.
     pub(crate) fn software(&self) -> Option<&Software> {
         match self {
+            Self::Card(card) => Some(&card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
@@ -94,30 +104,59 @@ impl Forwarder {
     /// The software path, where there is one.
     pub(crate) fn software_mut(&mut self) -> Option<&mut Software> {
         match self {
+            Self::Card(card) => Some(&mut card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
     }
 
     /// Name and health of the card, where there is one.
-    pub(crate) fn card(&self) -> Option<(String, String)> {
-        None
+    pub(crate) fn card(&mut self, now: Time) -> Option<(String, String)> {
+        match self {
+            Self::Card(card) => Some(card.describe(now)),
+            Self::Software(_) | Self::Reference(_) => None,
+        }
     }
 
-    /// What became of the packets so far.
-    pub(crate) fn fates(&self) -> Fates {
+    /// Frames that the device should have sent out of the physical port at `index` and did not.
+    pub(crate) fn send_dropped(&self, index: usize) -> u64 {
+        match self {
+            Self::Card(card) => card.send_dropped(index),
+            // Counted at the port itself.
+            Self::Software(_) | Self::Reference(_) => 0,
+        }
+    }
+
+    /// Brings the counters of all flows and rules up to date and returns the time then: a card
+    /// needs some for its sweep.
+    pub(crate) fn read_counters(&mut self, now: Time, brain: &mut Brain) -> Time {
+        if let Some(software) = self.software() {
+            software.report(now, None, brain);
+        }
+        brain.settle(now, self.software_mut());
+        match self {
+            Self::Card(card) => card.sweep_all(now, brain),
+            Self::Software(_) | Self::Reference(_) => now,
+        }
+    }
+
+    /// What became of the packets so far, of `received` on all ports.
+    pub(crate) fn fates(&self, received: u64) -> Fates {
         let mut fates = Fates::default();
         match self {
+            Self::Card(card) => fates = card.fates(received),
             Self::Software(software) => {
                 fates.software = software.decided();
                 fates.dropped = software.tally.dropped;
                 fates.lose("mtu_in", software.tally.mtu_in);
+                fates.lose("malformed", software.tally.malformed);
                 fates.lose("no_buffer", software.tally.no_buffer);
             }
             Self::Reference(reference) => {
                 fates.software = reference.decided;
                 fates.dropped = reference.dropped;
                 fates.lose("mtu_in", reference.mtu_in);
+                fates.lose("malformed", reference.malformed);
             }
         }
         fates

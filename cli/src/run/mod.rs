@@ -2,6 +2,7 @@
 
 mod answer;
 mod brain;
+mod card;
 mod collect;
 mod event_ring;
 pub(crate) mod explain;
@@ -10,9 +11,11 @@ pub(crate) mod history;
 mod poll;
 mod ports;
 mod reference;
+mod registers;
 pub(crate) mod rules;
 mod session;
 mod signals;
+mod sim;
 mod software;
 
 use crate::args;
@@ -25,6 +28,7 @@ use crate::live::Live;
 use crate::{output, view};
 use anyhow::Context as _;
 use brain::Brain;
+use card::CardPath;
 use forwarder::Forwarder;
 use history::History;
 use ports::{PortLine, Ports};
@@ -46,14 +50,19 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let rules = rules::load(&config).map_err(Failure::input)?;
     let mut brain = Brain::new(Arc::clone(&config.ports), rules, Settings::default());
     brain.settle(Time::default(), None);
+    let profile = sim::profile(&config)?;
     let server = open_control(&config)?;
     let ports = open_wires(&config)?;
-    let forwarder = match config.device {
-        Device::Reference => Forwarder::Reference(reference::Reference::default()),
-        Device::None | Device::Sim => {
-            let pipeline = Arc::clone(brain.pipeline());
-            Forwarder::Software(Box::new(Software::new(brain.generation(), pipeline)))
+    let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
+    let forwarder = match (config.device, profile) {
+        (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
+        (Device::Sim, Some(profile)) => {
+            let now = Time::default();
+            let ports = &config.ports;
+            let card = CardPath::new(profile, ports, config.workers, software, now);
+            Forwarder::Card(Box::new(card))
         }
+        (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software)),
     };
     let signals = Signals::catch().context("signals").map_err(Failure::run)?;
     let mut session = Session {
@@ -70,6 +79,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         signals,
         live: Live::new(),
     };
+    session.start().map_err(Failure::run)?;
     session.forward();
     finish(&mut session, arguments)
 }

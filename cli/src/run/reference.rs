@@ -17,6 +17,8 @@ pub(crate) struct Reference {
     pub dropped: u64,
     /// Packets longer than their input port takes.
     pub mtu_in: u64,
+    /// Packets without an Ethernet header or with wrong outer headers.
+    pub malformed: u64,
     outputs: Vec<(PortNo, Vec<u8>)>,
     drops: Vec<PortNo>,
 }
@@ -27,6 +29,10 @@ impl Reference {
         let outcome = process(brain.pipeline(), frame, port);
         if outcome.losses.contains(&Cause::MtuIn) {
             self.mtu_in += 1;
+            return;
+        }
+        if outcome.losses.iter().any(|loss| matches!(loss, Cause::Malformed | Cause::NoPort)) {
+            self.malformed += 1;
             return;
         }
         self.decided += 1;

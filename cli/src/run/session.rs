@@ -1,6 +1,7 @@
 //! A run in progress: wires, forwarder, brain, control socket; its event loop.
 
 use super::brain::Brain;
+use super::card::BringUpError;
 use super::forwarder::Forwarder;
 use super::history::{History, Sample};
 use super::ports::Ports;
@@ -18,6 +19,9 @@ const ROUND_MAX: usize = 32;
 
 /// Rounds of virtual time between looks at signals, control socket and live line.
 const ROUNDS_UNATTENDED: u32 = 512;
+
+/// How far virtual time moves when what was due did not get done.
+const NUDGE: Duration = Duration::from_micros(1);
 
 /// How long the real-time loop sleeps at most, so that nothing is ever late for good.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -67,6 +71,24 @@ impl Session {
         self.live.clear();
     }
 
+    /// Brings the card up, where there is one, before the first frame is taken.
+    ///
+    /// # Errors
+    /// The card does not come up.
+    pub(crate) fn start(&mut self) -> Result<(), BringUpError> {
+        if self.ports.are_virtual() {
+            self.origin = self.ports.next_arrival().map(|(time, _)| time);
+            self.now = self.origin.unwrap_or_default();
+        } else {
+            self.now = self.clock.now();
+            self.origin = Some(self.now);
+        }
+        if let Forwarder::Card(card) = &mut self.forwarder {
+            self.now = card.bring_up(self.now, &mut self.brain)?;
+        }
+        Ok(())
+    }
+
     /// Frames received on all ports.
     pub(crate) fn received(&self) -> u64 {
         self.ports.lines().iter().map(|line| line.received.packets).sum()
@@ -84,8 +106,6 @@ impl Session {
 
     /// Time goes from event to event; ties at input go to the lower port.
     fn forward_virtual(&mut self) {
-        self.origin = self.ports.next_arrival().map(|(time, _)| time);
-        self.now = self.origin.unwrap_or_default();
         let mut unattended = 0;
         // Ends: every round hands on a frame, or moves time to an event of the device, and
         // sources and what is inside are finite, or the duration or a signal ends it.
@@ -103,31 +123,34 @@ impl Session {
             if arrival.is_none() && self.forwarder.is_idle() {
                 return;
             }
-            let timer = self.brain.engine.next_timeout();
-            let events = [arrival.map(|(time, _)| time), self.forwarder.next_event(), timer];
-            let Some(next) = events.into_iter().flatten().min() else { return };
-            if next >= self.end() {
-                self.now = self.end();
+            let next = self.next_virtual(arrival.map(|(time, _)| time));
+            if next.is_none_or(|next| next >= self.end()) {
+                self.now = next.map_or(self.now, |_| self.end());
                 return;
             }
-            if next > self.now {
-                self.now = next;
-                self.advance();
-            }
             match arrival {
-                Some((time, at)) if time <= self.now => {
+                Some((time, at)) if next == Some(time.max(self.now)) => {
+                    self.now = self.now.max(time);
                     self.receive(at, 1);
-                    self.advance();
                 }
-                _ => self.advance(),
+                _ => self.now = next.unwrap_or(self.now),
             }
+            self.advance();
         }
+    }
+
+    /// The next point in time at which something happens, not before now. What a device or the
+    /// engine left undone at this very time is looked at a little later, so that time always moves.
+    fn next_virtual(&self, arrival: Option<Time>) -> Option<Time> {
+        let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
+        let events = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
+        let event = events.into_iter().flatten().map(due).min();
+        let arrival = arrival.map(|time| time.max(self.now));
+        [event, arrival].into_iter().flatten().min()
     }
 
     /// Time is the clock's; waits for descriptors when there is nothing to do.
     fn forward_real(&mut self) {
-        self.now = self.clock.now();
-        self.origin = Some(self.now);
         self.ports.start_at(self.now);
         // Ends: by duration, by a signal, or when every source is finite and drained.
         loop {
@@ -177,7 +200,7 @@ impl Session {
         self.forwarder.advance(self.now, &mut self.brain, &mut self.ports);
         let received = self.received();
         if self.history.is_due(received) {
-            let fates = self.forwarder.fates();
+            let fates = self.forwarder.fates(received);
             let (card, software) = (fates.card, fates.software);
             self.history.keep(Sample { received, card, software });
         }
@@ -199,16 +222,8 @@ impl Session {
             }
             self.advance();
         }
-        self.read_counters();
+        self.now = self.forwarder.read_counters(self.now, &mut self.brain);
         self.ports.flush();
-    }
-
-    /// Brings the counters of all flows and rules up to date.
-    pub(crate) fn read_counters(&mut self) {
-        if let Some(software) = self.forwarder.software() {
-            software.report(self.now, None, &mut self.brain);
-        }
-        self.forwarder.advance(self.now, &mut self.brain, &mut self.ports);
     }
 
     /// Looks after signals, the control socket and the live line.
@@ -222,8 +237,9 @@ impl Session {
             self.server = Some(server);
         }
         if self.live.is_due(real_now) {
-            let fates = self.forwarder.fates();
-            self.live.show(real_now, self.received(), &fates, self.elapsed());
+            let received = self.received();
+            let fates = self.forwarder.fates(received);
+            self.live.show(real_now, received, &fates, self.elapsed());
         }
     }
 

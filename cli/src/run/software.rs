@@ -33,6 +33,8 @@ pub(crate) struct SoftwareTally {
     pub dropped: u64,
     /// Longer than the input port takes.
     pub mtu_in: u64,
+    /// No Ethernet header, or outer headers that claim a tunnel and are wrong.
+    pub malformed: u64,
     /// No buffer, or longer than one.
     pub no_buffer: u64,
 }
@@ -100,7 +102,7 @@ impl Software {
     /// Packets taken and decided so far, whatever was decided.
     pub(crate) fn decided(&self) -> u64 {
         let totals = self.path.totals();
-        totals.packets - totals.mtu_in
+        totals.packets - totals.refused
     }
 
     /// Decides everything taken, hands what leaves to `send` in order, and tells `brain` what it
@@ -131,6 +133,11 @@ impl Software {
             match dropped.cause {
                 DropCause::Rules => self.tally.dropped += 1,
                 DropCause::MtuIn => self.tally.mtu_in += 1,
+                DropCause::Malformed | DropCause::NoPort => self.tally.malformed += 1,
+                DropCause::Encap => {
+                    let over = brain.ports().tunnel(dropped.port).map(|tunnel| tunnel.over);
+                    send(&mut self.pool, Sent::Dropped(over.unwrap_or(dropped.port)));
+                }
                 DropCause::MtuOut | DropCause::NoBuffer | DropCause::TooLong => {
                     send(&mut self.pool, Sent::Dropped(dropped.port));
                 }
