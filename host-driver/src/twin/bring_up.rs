@@ -123,15 +123,16 @@ impl<B: Bus + 'static> Twin<B> {
             Phase::Quiescing(until) => self.quiesce(watched, until),
             Phase::Identifying(until) => self.identify(watched, until),
             Phase::Resetting { request, until } => self.await_reset(watched, (request, until)),
-            Phase::Settling => self.work(watched).and_then(|()| self.settle(watched)),
-            Phase::Enabling(until) => self.work(watched).and_then(|()| {
+            Phase::Settling => self
+                .check_registers()
+                .and_then(|()| self.work(watched))
+                .and_then(|()| self.settle(watched)),
+            Phase::Enabling(until) => self.check_registers().and_then(|()| {
+                self.work(watched)?;
                 self.sample_clock(now);
                 self.await_tables(watched, until)
             }),
-            Phase::Running => self.work(watched).and_then(|()| {
-                self.sample_clock(now);
-                self.check_heart(watched)
-            }),
+            Phase::Running => self.work(watched).and_then(|()| self.check_signs(now, watched)),
         };
         if let Err(cause) = step {
             self.die(cause);
@@ -252,9 +253,8 @@ impl<B: Bus + 'static> Twin<B> {
         Ok(memory)
     }
 
-    /// Takes completions and checks registers and deadlines.
+    /// Takes completions and checks deadlines.
     fn work(&mut self, watched: Time) -> Result<(), DeathCause> {
-        self.check_registers()?;
         let Some(active) = &mut self.active else { return Ok(()) };
         active.take_completions(&self.bus, watched, &mut self.events)?;
         if active.gates.iter().any(|gate| gate.is_accused()) {

@@ -139,7 +139,7 @@ impl Memory {
             images: take(ENTRY_BYTES, log2)?,
             log2,
         };
-        let records = bus.alloc(capacity(card) as usize * RECORD_BYTES)?;
+        let records = bus.alloc(capacity(card).max(1) as usize * RECORD_BYTES)?;
         let rx_log2 = settings.receive_log2.clamp(4, 15).min(receive);
         let tx_log2 = settings.transmit_log2.clamp(4, 15).min(transmit);
         let (rx_stride, tx_stride) = strides(ports);
@@ -186,5 +186,7 @@ pub fn dma_bytes(settings: &Settings, ports: &PortTable, entries: u32) -> usize 
         + page((rx_stride as usize) << settings.receive_log2)
         + page(TRANSMIT_BYTES << settings.transmit_log2)
         + page((tx_stride as usize) << settings.transmit_log2);
-    rings + page(entries as usize * RECORD_BYTES) + queue * usize::from(settings.queues.max(1))
+    rings
+        + page(entries.max(1) as usize * RECORD_BYTES)
+        + queue * usize::from(settings.queues.max(1))
 }

@@ -2,6 +2,7 @@
 
 use super::Twin;
 use super::bring_up::Phase;
+use std::time::Duration;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{self, status};
 use twinpath_flow::card::{DeathCause, Event};
@@ -10,12 +11,17 @@ use twinpath_flow::time::Time;
 /// What a bus reads where there is no card.
 pub(super) const ALL_ONES: u32 = u32::MAX;
 
+/// Signs of life are looked at this often: reads across a bus cost about a microsecond each.
+const SIGNS_INTERVAL: Duration = Duration::from_micros(250);
+
 /// The card's heartbeat as last seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Heart {
     value: u32,
     /// Time watched when it was first seen to have this value.
     since: Option<Time>,
+    /// When to look again.
+    next: Time,
 }
 
 impl<B: Bus + 'static> Twin<B> {
@@ -52,11 +58,25 @@ impl<B: Bus + 'static> Twin<B> {
         Ok(())
     }
 
+    /// Checks registers, clock and heart of a card that is up, now and then.
+    ///
+    /// # Errors
+    /// [`DeathCause`] when it is gone.
+    pub(super) fn check_signs(&mut self, now: Time, watched: Time) -> Result<(), DeathCause> {
+        if now < self.heart.next {
+            return Ok(());
+        }
+        self.heart.next = now.after(SIGNS_INTERVAL);
+        self.check_registers()?;
+        self.sample_clock(now);
+        self.check_heart(watched)
+    }
+
     /// Checks that the heart beats.
     ///
     /// # Errors
     /// [`DeathCause::Heartbeat`] when it has stopped for longer than the deadline.
-    pub(super) fn check_heart(&mut self, watched: Time) -> Result<(), DeathCause> {
+    fn check_heart(&mut self, watched: Time) -> Result<(), DeathCause> {
         let value = self.bus.read32(register::HEARTBEAT.offset);
         if value == ALL_ONES && self.bus.read32(register::IDENTITY.offset) == ALL_ONES {
             return Err(DeathCause::AllOnes);
@@ -67,7 +87,7 @@ impl<B: Bus + 'static> Twin<B> {
                     return Err(DeathCause::Heartbeat);
                 }
             }
-            _ => self.heart = Heart { value, since: Some(watched) },
+            _ => (self.heart.value, self.heart.since) = (value, Some(watched)),
         }
         Ok(())
     }

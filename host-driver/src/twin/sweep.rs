@@ -80,10 +80,8 @@ impl<B: Bus> Active<B> {
         if self.sweep != SweepState::Idle || !self.has_room() {
             return;
         }
-        let records = self.roster.high_water();
-        if records == 0 {
-            return;
-        }
+        // An empty card is swept too: that it has nothing to report is worth a time.
+        let records = self.roster.high_water().max(1);
         let length = records * u32::try_from(RECORD_BYTES).expect("32");
         let command = Command::Sweep { first: 0, address: self.memory.records.0, length };
         let patience = Patience::Slow(watched.after(self.patience));

@@ -5,7 +5,7 @@ use crate::world::{World, entry, profile, udp};
 use twinpath_flow::card::{Epoch, Event, FlowOp, OpTag};
 use twinpath_host_driver::nic::SmartNic;
 
-pub fn a_sweep_counts_what_was_forwarded_and_final_counts_agree<R: Rig>() {
+pub(crate) fn a_sweep_counts_what_was_forwarded_and_final_counts_agree<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     for id in 0..20 {
         world.add(entry(id, 100 + id)).unwrap();
@@ -34,7 +34,7 @@ pub fn a_sweep_counts_what_was_forwarded_and_final_counts_agree<R: Rig>() {
     assert!(world.sweep().1.is_empty());
 }
 
-pub fn a_sweep_of_a_full_card_is_complete<R: Rig>() {
+pub(crate) fn a_sweep_of_a_full_card_is_complete<R: Rig>() {
     let mut world = World::<R>::new(profile(256, 8));
     let add = |id: u32| FlowOp::Add {
         tag: OpTag(1_000_000 + u64::from(id)),

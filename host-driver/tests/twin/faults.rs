@@ -7,7 +7,7 @@ use twinpath_abi::register;
 use twinpath_flow::card::{DeathCause, Epoch, Event, FlowOp, Generation, Health, Refusal};
 use twinpath_host_driver::nic::SmartNic;
 
-pub fn a_reset_empties_the_card_and_it_works_again<R: Rig>() {
+pub(crate) fn a_reset_empties_the_card_and_it_works_again<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.add(entry(1, 7)).unwrap();
     world.commit(3).unwrap();
@@ -33,7 +33,7 @@ pub fn a_reset_empties_the_card_and_it_works_again<R: Rig>() {
     assert_eq!(world.out(1), [udp(7, 2)]);
 }
 
-pub fn a_silent_card_is_dead_within_ten_milliseconds_and_comes_back<R: Rig>() {
+pub(crate) fn a_silent_card_is_dead_within_ten_milliseconds_and_comes_back<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.add(entry(1, 7)).unwrap();
     let tag = world.tag();
@@ -54,7 +54,7 @@ pub fn a_silent_card_is_dead_within_ten_milliseconds_and_comes_back<R: Rig>() {
     assert_eq!(world.out(1), [udp(7, 2)]);
 }
 
-pub fn scribbled_rings_are_garbage_and_a_reset_heals_them<R: Rig>() {
+pub(crate) fn scribbled_rings_are_garbage_and_a_reset_heals_them<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let bus = world.rig.bus();
     let base = bus.read64(register::COMPLETION_BASE.offset);
@@ -70,11 +70,11 @@ pub fn scribbled_rings_are_garbage_and_a_reset_heals_them<R: Rig>() {
     world.add(entry(1, 7)).unwrap();
 }
 
-pub fn a_function_reset_behind_the_drivers_back_is_noticed<R: Rig>() {
+pub(crate) fn a_function_reset_behind_the_drivers_back_is_noticed<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.add(entry(1, 7)).unwrap();
     world.rig.function_reset();
-    world.run(3);
+    world.run(30);
     assert_eq!(world.events.first(), Some(&Event::ResetRequest));
     world.events.clear();
     world.twin.reset(world.now).unwrap();

@@ -11,7 +11,7 @@ use twinpath_flow::key::MaskedKey;
 use twinpath_flow::port::PortNo;
 use twinpath_host_driver::nic::TxFrame;
 
-pub fn a_miss_comes_to_the_host_as_it_was<R: Rig>() {
+pub(crate) fn a_miss_comes_to_the_host_as_it_was<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let sent_at = world.now;
     world.send(2, &udp(7, 1));
@@ -26,7 +26,7 @@ pub fn a_miss_comes_to_the_host_as_it_was<R: Rig>() {
     }
 }
 
-pub fn an_entry_forwards_and_edits_in_the_card<R: Rig>() {
+pub(crate) fn an_entry_forwards_and_edits_in_the_card<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let mut wanted = entry(5, 0x0a00_0001);
     let mut edit = to_mac(0x0600_0000_0099, 31);
@@ -47,7 +47,7 @@ pub fn an_entry_forwards_and_edits_in_the_card<R: Rig>() {
     assert!(world.received().is_empty());
 }
 
-pub fn a_modified_entry_edits_anew<R: Rig>() {
+pub(crate) fn a_modified_entry_edits_anew<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.add(entry(5, 1)).unwrap();
     world.send(0, &udp(1, 1));
@@ -62,7 +62,7 @@ pub fn a_modified_entry_edits_anew<R: Rig>() {
     assert_eq!(world.delete(5).unwrap().counts.unwrap().packets, 2, "counts go on");
 }
 
-pub fn a_packet_at_its_ttl_threshold_is_an_exception<R: Rig>() {
+pub(crate) fn a_packet_at_its_ttl_threshold_is_an_exception<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let mut wanted = entry(5, 1);
     wanted.edit = Arc::new(Edit { ttl_decrements: 1, ..(*wanted.edit).clone() });
@@ -76,7 +76,7 @@ pub fn a_packet_at_its_ttl_threshold_is_an_exception<R: Rig>() {
     assert_eq!(world.delete(5).unwrap().counts.unwrap().packets, 0, "uncounted");
 }
 
-pub fn an_entry_without_outputs_drops<R: Rig>() {
+pub(crate) fn an_entry_without_outputs_drops<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.add(entry_to(5, 1, &[])).unwrap();
     world.send(0, &udp(1, 1));
@@ -85,7 +85,7 @@ pub fn an_entry_without_outputs_drops<R: Rig>() {
     assert_eq!(world.delete(5).unwrap().counts.unwrap().packets, 1);
 }
 
-pub fn a_ternary_entry_serves_after_the_banks<R: Rig>() {
+pub(crate) fn a_ternary_entry_serves_after_the_banks<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let mut wide = entry_to(6, 0, &[31]);
     wide.table = TableId(1);
@@ -101,7 +101,7 @@ pub fn a_ternary_entry_serves_after_the_banks<R: Rig>() {
     assert_eq!(world.received().len(), 1);
 }
 
-pub fn frames_of_the_host_leave_in_order_over_many_laps<R: Rig>() {
+pub(crate) fn frames_of_the_host_leave_in_order_over_many_laps<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let (mut next, mut seen) = (0, 0);
     while seen < 1_000 {
@@ -117,7 +117,7 @@ pub fn frames_of_the_host_leave_in_order_over_many_laps<R: Rig>() {
     assert_eq!(world.twin.dropped_frames(), 0);
 }
 
-pub fn every_queue_receives_and_each_flow_stays_on_one<R: Rig>() {
+pub(crate) fn every_queue_receives_and_each_flow_stays_on_one<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let mut home = BTreeMap::new();
     for round in 0..20 {

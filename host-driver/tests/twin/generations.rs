@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use crate::world::{World, entry, entry_to, number, profile, udp};
 use twinpath_flow::card::{EntryId, FlowOp, Generation};
 
-pub fn a_commit_changes_many_entries_between_two_packets<R: Rig>() {
+pub(crate) fn a_commit_changes_many_entries_between_two_packets<R: Rig>() {
     let mut world = World::<R>::new(profile(64, 4));
     for id in 0..50 {
         world.add(entry_to(id, id, &[2])).unwrap();
@@ -44,7 +44,7 @@ pub fn a_commit_changes_many_entries_between_two_packets<R: Rig>() {
     assert!(world.commit(1).is_err(), "a generation is committed once");
 }
 
-pub fn more_entries_end_with_a_commit_than_the_rings_have_slots<R: Rig>() {
+pub(crate) fn more_entries_end_with_a_commit_than_the_rings_have_slots<R: Rig>() {
     let mut world = World::<R>::new(profile(1_020, 16));
     let count = 3_000;
     for id in 0..count {

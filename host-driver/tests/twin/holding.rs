@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use crate::world::{World, entry, number, profile, udp};
 use twinpath_flow::card::{EntryId, Event, FlowOp, Reason, Refusal};
 
-pub fn a_held_entry_keeps_the_order_of_its_packets<R: Rig>() {
+pub(crate) fn a_held_entry_keeps_the_order_of_its_packets<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     let mut next = 0;
     let mut arrive = |world: &mut World<R>, count: u32| {
@@ -39,7 +39,7 @@ pub fn a_held_entry_keeps_the_order_of_its_packets<R: Rig>() {
     assert_eq!(counts.packets, 20 - delivered);
 }
 
-pub fn an_overflowing_hold_gives_its_frames_back_in_order<R: Rig>() {
+pub(crate) fn an_overflowing_hold_gives_its_frames_back_in_order<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.hold(entry(1, 7)).unwrap();
     for number in 0..17 {
@@ -60,7 +60,7 @@ pub fn an_overflowing_hold_gives_its_frames_back_in_order<R: Rig>() {
     assert_eq!(world.out(1), [udp(7, 99)]);
 }
 
-pub fn a_held_entry_can_be_deleted<R: Rig>() {
+pub(crate) fn a_held_entry_can_be_deleted<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     world.hold(entry(1, 7)).unwrap();
     for number in 0..3 {
@@ -73,7 +73,7 @@ pub fn a_held_entry_can_be_deleted<R: Rig>() {
     assert_eq!(numbers, [0, 1, 2]);
 }
 
-pub fn without_a_free_hold_queue_an_add_is_cancelled<R: Rig>() {
+pub(crate) fn without_a_free_hold_queue_an_add_is_cancelled<R: Rig>() {
     let mut world = World::<R>::new(profile(16, 2));
     for id in 0..4 {
         world.hold(entry(id, id)).unwrap();

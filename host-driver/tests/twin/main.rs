@@ -10,6 +10,7 @@ mod faults;
 mod forwarding;
 mod generations;
 mod holding;
+mod lives;
 mod placement;
 mod rig;
 mod world;
@@ -50,6 +51,9 @@ suite!(rig::InProcess:
         an_overflowing_hold_gives_its_frames_back_in_order,
         a_held_entry_can_be_deleted,
         without_a_free_hold_queue_an_add_is_cancelled,
+    },
+    lives::{
+        random_lives_end_every_operation_once_and_leave_the_card_as_the_model_says,
     },
     faults::{
         a_reset_empties_the_card_and_it_works_again,

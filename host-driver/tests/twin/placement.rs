@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use crate::world::{World, entry, number, profile, udp};
 use twinpath_flow::card::{Event, FlowOp, OpTag, Refusal};
 
-pub fn moves_under_traffic_lose_neither_packets_nor_counts<R: Rig>() {
+pub(crate) fn moves_under_traffic_lose_neither_packets_nor_counts<R: Rig>() {
     let mut world = World::<R>::new(profile(24, 2));
     let (mut placed, mut sent) = (Vec::new(), Vec::new());
     for id in 0..98_u32 {
@@ -36,7 +36,7 @@ pub fn moves_under_traffic_lose_neither_packets_nor_counts<R: Rig>() {
     }
 }
 
-pub fn structured_keys_load_a_bank_of_4096_to_95_percent<R: Rig>() {
+pub(crate) fn structured_keys_load_a_bank_of_4096_to_95_percent<R: Rig>() {
     let mut world = World::<R>::new(profile(1_020, 16));
     let adds: Vec<_> = (0..4_096_u32)
         .map(|id| FlowOp::Add {
@@ -70,7 +70,7 @@ pub fn structured_keys_load_a_bank_of_4096_to_95_percent<R: Rig>() {
     assert_eq!(counted.len(), placed, "the card has what the driver says");
 }
 
-pub fn a_full_table_says_so_and_takes_again_after_a_delete<R: Rig>() {
+pub(crate) fn a_full_table_says_so_and_takes_again_after_a_delete<R: Rig>() {
     let mut world = World::<R>::new(profile(1, 0));
     let mut id = 0;
     while world.add(entry(id, id)).is_ok() {

@@ -7,7 +7,7 @@ use twinpath_abi::register::BAR_BYTES;
 use twinpath_hw_sim::{Card, Profile};
 
 /// A card with its wires, and the host's end of its bus.
-pub trait Rig {
+pub(crate) trait Rig {
     /// Host's end.
     type Bus: Bus + 'static;
     /// A powered-up card of that profile, with `arena` bytes of DMA memory.
@@ -25,7 +25,7 @@ pub trait Rig {
 }
 
 /// The simulated card in this process.
-pub struct InProcess {
+pub(crate) struct InProcess {
     bus: Arc<SharedMemory>,
     card: Card<SharedMemory>,
 }

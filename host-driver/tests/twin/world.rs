@@ -17,13 +17,13 @@ use twinpath_host_driver::twin::{Settings, Twin, dma_bytes};
 use twinpath_hw_sim::Profile;
 
 /// Port numbers of the card's ports 0 to 3.
-pub const PORTS: [u16; 4] = [1, 2, 30, 31];
+pub(crate) const PORTS: [u16; 4] = [1, 2, 30, 31];
 /// One step of the clock.
-pub const STEP_NS: u64 = 10_000;
+pub(crate) const STEP_NS: u64 = 10_000;
 
 /// Frames a receive burst brought.
 #[derive(Default)]
-pub struct Frames(pub Vec<(RxMeta, Vec<u8>)>);
+pub(crate) struct Frames(pub Vec<(RxMeta, Vec<u8>)>);
 
 impl RxSink for Frames {
     fn frame(&mut self, meta: RxMeta, length: usize, fill: &mut dyn FnMut(&mut [u8])) {
@@ -35,7 +35,7 @@ impl RxSink for Frames {
 
 /// Entries a sweep reported.
 #[derive(Default)]
-pub struct Counted(pub Vec<EntryCounts>);
+pub(crate) struct Counted(pub Vec<EntryCounts>);
 
 impl CounterSink for Counted {
     fn entry(&mut self, counts: EntryCounts) {
@@ -44,7 +44,7 @@ impl CounterSink for Counted {
 }
 
 /// Everything.
-pub struct World<R: Rig> {
+pub(crate) struct World<R: Rig> {
     pub rig: R,
     pub twin: Twin<R::Bus>,
     pub queues: Vec<Box<dyn CardQueue>>,
@@ -54,7 +54,7 @@ pub struct World<R: Rig> {
 }
 
 /// A small card: one bank of so many slots a way, a ternary table of 8.
-pub fn profile(slots: u32, stash: u32) -> Profile {
+pub(crate) fn profile(slots: u32, stash: u32) -> Profile {
     let mut profile = Profile::named("tiny").unwrap();
     profile.ports = 4;
     profile.queues = 2;
@@ -78,7 +78,7 @@ fn ports() -> PortTable {
 
 impl<R: Rig> World<R> {
     /// A card that is up, its bank keyed by IPv4 destination.
-    pub fn new(profile: Profile) -> Self {
+    pub(crate) fn new(profile: Profile) -> Self {
         let settings = Settings {
             queues: 2,
             command_log2: 8,
@@ -96,7 +96,7 @@ impl<R: Rig> World<R> {
     }
 
     /// Waits for the card, takes its queues and sets the mask of its bank.
-    pub fn come_up(&mut self) {
+    pub(crate) fn come_up(&mut self) {
         for _ in 0..1_000 {
             self.run(1);
             if self.events.iter().any(|event| matches!(event, Event::Up(_))) {
@@ -112,7 +112,7 @@ impl<R: Rig> World<R> {
     }
 
     /// Lets card and driver work for so many steps of the clock.
-    pub fn run(&mut self, steps: u64) {
+    pub(crate) fn run(&mut self, steps: u64) {
         for _ in 0..steps {
             self.now = Time(self.now.0 + STEP_NS);
             self.rig.step(self.now.0);
@@ -120,13 +120,13 @@ impl<R: Rig> World<R> {
         }
     }
 
-    pub fn tag(&mut self) -> OpTag {
+    pub(crate) fn tag(&mut self) -> OpTag {
         self.tag += 1;
         OpTag(self.tag)
     }
 
     /// Submits one operation, waiting out back-pressure.
-    pub fn submit(&mut self, op: FlowOp) -> OpTag {
+    pub(crate) fn submit(&mut self, op: FlowOp) -> OpTag {
         for _ in 0..1_000 {
             if self.twin.submit(self.now, std::slice::from_ref(&op)) == 1 {
                 return op.tag();
@@ -137,13 +137,13 @@ impl<R: Rig> World<R> {
     }
 
     /// Submits one operation and waits for its end.
-    pub fn operate(&mut self, op: FlowOp) -> Result<Done, Refusal> {
+    pub(crate) fn operate(&mut self, op: FlowOp) -> Result<Done, Refusal> {
         let tag = self.submit(op);
         self.finish(tag)
     }
 
     /// Waits for the end of an operation.
-    pub fn finish(&mut self, wanted: OpTag) -> Result<Done, Refusal> {
+    pub(crate) fn finish(&mut self, wanted: OpTag) -> Result<Done, Refusal> {
         for _ in 0..10_000 {
             if let Some(result) = self.result(wanted) {
                 return result;
@@ -154,7 +154,7 @@ impl<R: Rig> World<R> {
     }
 
     /// The end of an operation, if it has come; other events stay.
-    pub fn result(&mut self, wanted: OpTag) -> Option<Result<Done, Refusal>> {
+    pub(crate) fn result(&mut self, wanted: OpTag) -> Option<Result<Done, Refusal>> {
         let of = |event: &Event| matches!(event, Event::Done { tag, .. } if *tag == wanted);
         let index = self.events.iter().position(of)?;
         match self.events.swap_remove(index) {
@@ -163,39 +163,39 @@ impl<R: Rig> World<R> {
         }
     }
 
-    pub fn add(&mut self, entry: Entry) -> Result<Done, Refusal> {
+    pub(crate) fn add(&mut self, entry: Entry) -> Result<Done, Refusal> {
         let tag = self.tag();
         self.operate(FlowOp::Add { tag, entry: Box::new(entry), hold: false })
     }
 
-    pub fn hold(&mut self, entry: Entry) -> Result<Done, Refusal> {
+    pub(crate) fn hold(&mut self, entry: Entry) -> Result<Done, Refusal> {
         let tag = self.tag();
         self.operate(FlowOp::Add { tag, entry: Box::new(entry), hold: true })
     }
 
-    pub fn delete(&mut self, id: u32) -> Result<Done, Refusal> {
+    pub(crate) fn delete(&mut self, id: u32) -> Result<Done, Refusal> {
         let tag = self.tag();
         self.operate(FlowOp::Delete { tag, id: EntryId(id), until: None })
     }
 
-    pub fn commit(&mut self, generation: u32) -> Result<Done, Refusal> {
+    pub(crate) fn commit(&mut self, generation: u32) -> Result<Done, Refusal> {
         let tag = self.tag();
         self.operate(FlowOp::Commit { tag, generation: Generation(generation) })
     }
 
     /// A frame arrives on a port, and the card has time for it.
-    pub fn send(&mut self, port: usize, frame: &[u8]) {
+    pub(crate) fn send(&mut self, port: usize, frame: &[u8]) {
         self.rig.port_in(port, frame, self.now.0);
         self.run(1);
     }
 
     /// All frames that have left a port.
-    pub fn out(&mut self, port: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn out(&mut self, port: usize) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| self.rig.port_out(port)).collect()
     }
 
     /// All frames that came to the host, queue by queue.
-    pub fn received(&mut self) -> Vec<(RxMeta, Vec<u8>)> {
+    pub(crate) fn received(&mut self) -> Vec<(RxMeta, Vec<u8>)> {
         let mut frames = Frames::default();
         for queue in &mut self.queues {
             while queue.rx_burst(32, &mut frames).unwrap() > 0 {}
@@ -204,13 +204,13 @@ impl<R: Rig> World<R> {
     }
 
     /// Sends a frame from the host.
-    pub fn inject(&mut self, queue: usize, port: u16, frame: &[u8]) {
+    pub(crate) fn inject(&mut self, queue: usize, port: u16, frame: &[u8]) {
         let frames = [TxFrame { port: PortNo(port), data: frame }];
         assert_eq!(self.queues[queue].tx_burst(&frames), 1);
     }
 
     /// The next sweep.
-    pub fn sweep(&mut self) -> (Sweep, Vec<EntryCounts>) {
+    pub(crate) fn sweep(&mut self) -> (Sweep, Vec<EntryCounts>) {
         // The first call may report a sweep asked for long ago.
         let mut counted = Counted::default();
         self.twin.sweep_counters(self.now, &mut counted);
@@ -226,7 +226,7 @@ impl<R: Rig> World<R> {
 }
 
 /// A UDP frame to `target`, marked with `number` in its last bytes.
-pub fn udp(target: u32, number: u32) -> Vec<u8> {
+pub(crate) fn udp(target: u32, number: u32) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     frame.extend([0x45, 0, 0, 50, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 8, 7]);
     frame.extend(target.to_be_bytes());
@@ -241,17 +241,17 @@ pub fn udp(target: u32, number: u32) -> Vec<u8> {
 }
 
 /// The mark of [`udp`].
-pub fn number(frame: &[u8]) -> u32 {
+pub(crate) fn number(frame: &[u8]) -> u32 {
     u32::from_be_bytes(*frame.last_chunk().unwrap())
 }
 
 /// An entry of the bank for `target`, to port number 2.
-pub fn entry(id: u32, target: u32) -> Entry {
+pub(crate) fn entry(id: u32, target: u32) -> Entry {
     entry_to(id, target, &[2])
 }
 
 /// An entry of the bank for `target`, to these port numbers.
-pub fn entry_to(id: u32, target: u32, outputs: &[u16]) -> Entry {
+pub(crate) fn entry_to(id: u32, target: u32, outputs: &[u16]) -> Entry {
     let mut matching = MaskedKey::default();
     matching.constrain(Field::IpDst, u128::from(target), 0xffff_ffff);
     let outputs = outputs.iter().map(|port| PortNo(*port)).collect();
@@ -266,7 +266,7 @@ pub fn entry_to(id: u32, target: u32, outputs: &[u16]) -> Entry {
 }
 
 /// An edit that sets the Ethernet destination and sends to a port number.
-pub fn to_mac(mac: u64, port: u16) -> Edit {
+pub(crate) fn to_mac(mac: u64, port: u16) -> Edit {
     let mut edit = Edit { outputs: vec![PortNo(port)], ..Edit::default() };
     edit.set_value.set(Field::EthDst, u128::from(mac));
     edit.set_mask.set(Field::EthDst, Field::EthDst.full_mask());
