@@ -1,5 +1,6 @@
 //! System tests: shared harness.
 //!
+//! - [`bench_card`]: the simulated card with its driver, stepped by hand.
 //! - [`judge`]: cases (ports, rules, packets), outcomes of a device under test, their comparison.
 //! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
 //! - [`capture`]: reads the captures that dummy ports write.
@@ -8,6 +9,9 @@
 //! - [`traffic`]: senders and receivers inside them.
 //! - [`tool`]: other programs; a missing one is a failure with its remedy.
 
+#![expect(clippy::missing_panics_doc, reason = "a test harness panics where a test fails")]
+
+pub mod bench_card;
 pub mod capture;
 pub mod judge;
 pub mod mask;
