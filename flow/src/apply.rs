@@ -9,6 +9,7 @@
 //!   unless an earlier packet has made the flow).
 //! - A VLAN rewrite keeps the frame's DEI bit.
 
+mod edit;
 mod place;
 #[cfg(test)]
 mod tests;
