@@ -1,6 +1,7 @@
 //! Tunnels taken off in the parser (`docs/nic-abi.md` §5.7).
 
 use crate::checksum;
+use crate::encap::QFI_PRESENT;
 use crate::packet::Packet;
 use crate::parser::{Headers, L3, L4, half, parse_frame, parse_packet, word};
 use twinpath_abi::key::{ETH_TYPE, IN_PORT, IP_FRAG, IP_TOS, KEY_BYTES, KeyBytes, TUN_ID};
@@ -10,6 +11,8 @@ use twinpath_abi::tunnel::{TunnelImage, TunnelKind};
 const PAYLOAD: usize = 42;
 /// Congestion experienced.
 const CONGESTED: u8 = 3;
+/// Type of the PDU Session Container, a GTP-U extension header.
+const SESSION_CONTAINER: u8 = 0x85;
 
 /// A received frame as the tables see it.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,9 @@ pub(crate) struct Parsed {
     pub(crate) prepend: u16,
     /// The frame goes to the host whole.
     pub(crate) exception: bool,
+    /// Outer destination and QFI of a decapsulated packet, 0 for none: carried to a tunnel output.
+    pub(crate) tun_dst: [u8; 4],
+    pub(crate) qfi: u8,
 }
 
 impl Parsed {
@@ -51,6 +57,8 @@ pub(crate) fn parse(
         strip: 0,
         prepend: 0,
         exception: headers.is_none(),
+        tun_dst: [0; 4],
+        qfi: 0,
     };
     let Some(tunnel) = find_tunnel(frame, &outer, index, tunnels) else { return outer };
     let exception = Parsed { exception: true, ..outer };
@@ -58,7 +66,7 @@ pub(crate) fn parse(
         return exception;
     }
     match TunnelHeader::read(tunnel.kind, &frame[PAYLOAD..outer.headers.end]) {
-        Some(header) => read_inner(frame, &header, tunnel.number).unwrap_or(exception),
+        Some(header) => read_inner(frame, &header, tunnel).unwrap_or(exception),
         None => exception,
     }
 }
@@ -107,6 +115,8 @@ struct TunnelHeader {
     bytes: usize,
     /// Ethertype of an inner packet without Ethernet header, else 0.
     kind: u16,
+    /// QFI with its present bit, else 0.
+    qfi: u8,
 }
 
 impl TunnelHeader {
@@ -118,12 +128,12 @@ impl TunnelHeader {
         match kind {
             TunnelKind::Vxlan => {
                 let good = word(bytes, 0) == 0x0800_0000 && bytes[7] == 0;
-                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: 8, kind: 0 })
+                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: 8, kind: 0, qfi: 0 })
             }
             TunnelKind::Geneve => {
                 let skip = 8 + usize::from(bytes[0] & 0x3f) * 4;
                 let good = bytes[0] >> 6 == 0 && half(bytes, 2) == 0x6558 && skip <= bytes.len();
-                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: skip, kind: 0 })
+                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: skip, kind: 0, qfi: 0 })
             }
             TunnelKind::Gtpu => Self::read_gtpu(bytes),
         }
@@ -133,7 +143,7 @@ impl TunnelHeader {
         if bytes[1] != 255 {
             return None;
         }
-        let mut skip = 8;
+        let (mut skip, mut qfi) = (8, 0);
         if bytes[0] & 7 != 0 {
             skip = 12;
             let mut next = *bytes.get(11)?;
@@ -143,6 +153,9 @@ impl TunnelHeader {
                 if length == 0 || skip + length > bytes.len() {
                     return None;
                 }
+                if next == SESSION_CONTAINER {
+                    qfi = QFI_PRESENT | bytes[skip + 2] & 0x3f;
+                }
                 skip += length;
                 next = bytes[skip - 1];
             }
@@ -150,14 +163,15 @@ impl TunnelHeader {
         let kind = match bytes.get(skip)? >> 4 {
             4 => 0x0800,
             6 => 0x86dd,
-            _ => 0,
+            _ => return None,
         };
-        Some(Self { id: word(bytes, 4), bytes: skip, kind })
+        Some(Self { id: word(bytes, 4), bytes: skip, kind, qfi })
     }
 }
 
 /// `None` when the host must handle the inner packet.
-fn read_inner(frame: &[u8], header: &TunnelHeader, number: u16) -> Option<Parsed> {
+fn read_inner(frame: &[u8], header: &TunnelHeader, tunnel: &TunnelImage) -> Option<Parsed> {
+    let number = tunnel.number;
     let strip = PAYLOAD + header.bytes;
     let inner = &frame[strip..];
     let (mut key, headers) = if header.kind == 0 {
@@ -181,5 +195,13 @@ fn read_inner(frame: &[u8], header: &TunnelHeader, number: u16) -> Option<Parsed
     if marked && is_ip && key[IP_TOS] & CONGESTED != CONGESTED {
         return None;
     }
-    Some(Parsed { key, headers, strip, prepend: header.kind, exception: false })
+    Some(Parsed {
+        key,
+        headers,
+        strip,
+        prepend: header.kind,
+        exception: false,
+        tun_dst: tunnel.local_ip,
+        qfi: header.qfi,
+    })
 }

@@ -2,15 +2,14 @@
 
 use crate::checksum;
 use crate::packet::Packet;
-use crate::parser::{Headers, L3};
-use twinpath_abi::entry::EditImage;
+use crate::parser::Headers;
 use twinpath_abi::key::{IP_PROTO, IP_SRC, KeyBytes, L4_DST};
 use twinpath_abi::tunnel::{TunnelImage, TunnelKind};
 
 /// Lowest UDP source port, and how many there are.
 const SOURCE_PORTS: (u32, u32) = (32768, 28233);
 /// Bit of a QFI byte that says it is there.
-const QFI_PRESENT: u8 = 0x80;
+pub(crate) const QFI_PRESENT: u8 = 0x80;
 
 /// What an edited packet carries besides its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -19,35 +18,37 @@ pub(crate) struct Carried<'a> {
     pub(crate) key: &'a KeyBytes,
     /// Headers of the edited packet.
     pub(crate) headers: &'a Headers,
+    /// Type of service of the edited inner IP header, 0 when it is not IP.
+    pub(crate) tos: u8,
     /// Tunnel id to write.
     pub(crate) tun_id: u32,
+    /// Outer destination for a tunnel without a fixed one, 0 for none.
+    pub(crate) tun_dst: [u8; 4],
+    /// QFI with its present bit that goes before the tunnel's, 0 for none.
+    pub(crate) qfi: u8,
 }
 
 /// Puts the outer headers in front; `false` when the packet cannot go there and is dropped.
 #[must_use]
-pub(crate) fn encapsulate(
-    packet: &mut Packet,
-    carried: Carried<'_>,
-    edit: &EditImage,
-    tunnel: &TunnelImage,
-) -> bool {
-    let Some(remote) = tunnel.remote_ip.or(edit.tun_dst) else { return false };
-    let inner_tos = inner_tos(packet.bytes(), carried.headers);
+pub(crate) fn encapsulate(packet: &mut Packet, carried: Carried<'_>, tunnel: &TunnelImage) -> bool {
+    let remote = tunnel.remote_ip.unwrap_or(carried.tun_dst);
+    if remote == [0; 4] {
+        return false;
+    }
     if tunnel.kind == TunnelKind::Gtpu {
         if ip_version(packet.bytes(), carried.headers).is_none() {
             return false;
         }
         packet.strip_front(carried.headers.l3_at);
     }
-    let fixed = tunnel.qfi.map(|qfi| qfi | QFI_PRESENT);
-    let qfi = fixed.or(edit.qfi).filter(|qfi| qfi & QFI_PRESENT != 0);
+    let qfi = tunnel.qfi.map(|qfi| if carried.qfi & QFI_PRESENT == 0 { qfi } else { carried.qfi });
     push_tunnel_header(packet, tunnel.kind, carried.tun_id, qfi);
     let Ok(udp_length) = u16::try_from(packet.bytes().len() + 8) else { return false };
     let Some(total) = udp_length.checked_add(20) else { return false };
     let mut outer = [0; 42];
     outer[..6].copy_from_slice(&tunnel.peer_mac);
     outer[6..12].copy_from_slice(&tunnel.local_mac);
-    outer[12..16].copy_from_slice(&[8, 0, 0x45, outer_tos(tunnel, inner_tos)]);
+    outer[12..16].copy_from_slice(&[8, 0, 0x45, outer_tos(tunnel, carried.tos)]);
     outer[16..18].copy_from_slice(&total.to_be_bytes());
     outer[20..24].copy_from_slice(&[0x40, 0, tunnel.ttl, 17]);
     outer[26..30].copy_from_slice(&tunnel.local_ip);
@@ -95,15 +96,6 @@ fn ip_version(bytes: &[u8], headers: &Headers) -> Option<u8> {
         [0x08, 0x00] => Some(4),
         [0x86, 0xdd] => Some(6),
         _ => None,
-    }
-}
-
-/// Type of service of the edited inner IP header, 0 when there is none.
-fn inner_tos(bytes: &[u8], headers: &Headers) -> u8 {
-    match headers.l3 {
-        L3::V4 => bytes[headers.l3_at + 1],
-        L3::V6 => bytes[headers.l3_at] << 4 | bytes[headers.l3_at + 1] >> 4,
-        L3::Arp | L3::None => 0,
     }
 }
 

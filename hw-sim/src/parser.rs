@@ -15,7 +15,7 @@ pub(crate) enum L3 {
     V4,
     /// IPv6.
     V6,
-    /// ARP or RARP.
+    /// ARP.
     Arp,
 }
 
@@ -235,7 +235,8 @@ fn parse_arp(frame: &[u8], key: &mut KeyBytes, headers: &mut Headers) {
     key[IP_PROTO] = u8::try_from(operation).unwrap_or(0);
     key[IP_SRC.start + 12..IP_SRC.end].copy_from_slice(&packet[14..18]);
     key[IP_DST.start + 12..IP_DST.end].copy_from_slice(&packet[24..28]);
-    if key[IP_PROTO] != 0 {
+    // RARP is matched and never edited (§5.6).
+    if key[IP_PROTO] != 0 && key[ETH_TYPE] == [0x08, 0x06] {
         headers.l3 = L3::Arp;
         headers.end = headers.l3_at + 28;
     }

@@ -11,7 +11,7 @@ use crate::tables::Location;
 use twinpath_abi::bus::CardMemory;
 use twinpath_abi::entry::{EntryImage, NO_ENTRY, field};
 use twinpath_abi::hash;
-use twinpath_abi::key::TUN_ID;
+use twinpath_abi::key::{ETH_TYPE, IP_TOS, TUN_ID};
 use twinpath_abi::receive::{Receive, ReceiveReason};
 use twinpath_abi::register::control;
 
@@ -124,9 +124,15 @@ impl<M: CardMemory> Card<M> {
         }
         let tunnel = action.tunnel.and_then(|index| self.tunnels.get(usize::from(index)));
         if let Some(tunnel) = tunnel.copied().flatten() {
-            let carried =
-                Carried { key: &parsed.key, headers: &headers, tun_id: tunnel_id(image, parsed) };
-            if encapsulate(&mut packet, carried, action, &tunnel) {
+            let carried = Carried {
+                key: &parsed.key,
+                headers: &headers,
+                tos: inner_tos(image, parsed),
+                tun_id: tunnel_id(image, parsed),
+                tun_dst: action.tun_dst.unwrap_or(parsed.tun_dst),
+                qfi: action.qfi.unwrap_or(parsed.qfi),
+            };
+            if encapsulate(&mut packet, carried, &tunnel) {
                 self.send(usize::from(tunnel.over), packet.bytes(), due);
             }
         }
@@ -218,6 +224,15 @@ impl<M: CardMemory> Card<M> {
     /// Id of the entry at a place that is taken.
     pub(crate) fn entry_id(&self, at: Location) -> u32 {
         word32(self.tables.of(at).entry(at.place), field::ID)
+    }
+}
+
+/// The type of service after the edit, 0 when the inner packet is not IP.
+fn inner_tos(image: &EntryImage, parsed: &Parsed) -> u8 {
+    let mask = image.edit.tos_mask;
+    match parsed.key[ETH_TYPE] {
+        [0x08, 0x00] | [0x86, 0xdd] => parsed.key[IP_TOS] & !mask | image.set[IP_TOS] & mask,
+        _ => 0,
     }
 }
 
