@@ -62,6 +62,8 @@ impl<'a> ActionReader<'a> {
             }
             // The present bit is needed, not written.
             "vlan_pcp" => bits = (bits.0 & 0xe000, 0xe000),
+            // Bit 6 is 0 in every packet: written too, the whole field is, as cards can.
+            "tun_qfi" if bits.1 == 0xbf => bits.1 = 0xff,
             _ => {}
         }
         self.need(needs, word.name, name_at)?;
