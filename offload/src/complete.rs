@@ -192,7 +192,8 @@ impl Engine {
         let Some(ledger) = self.ledger.as_mut() else { return };
         let Some(entry) = ledger.entries.get_mut(&id) else { return };
         let flow = entry.flow;
-        entry.doom = entry.doom.or(Some(Doom::Now));
+        // Not with a coming commit, even if stale: its held packets must come out.
+        entry.doom = Some(Doom::Now);
         ledger.delete(id);
         self.settled(id);
         if let Some(record) = self.flows.get_mut(flow) {

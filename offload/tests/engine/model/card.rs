@@ -107,6 +107,9 @@ impl ModelCard {
                 let held = self.entries.remove(&id).expect("listed above");
                 self.returned.extend(held.queue);
                 self.answers.push(Event::HoldCancelled { id });
+                if let Some((_, tag)) = held.until {
+                    self.answers.push(Event::Done { tag, result: Err(Refusal::NoEntry) });
+                }
             }
         }
     }
