@@ -21,6 +21,15 @@ use crate::parse::{Layout, Network, Parsed, Transport};
 use crate::steps::Step;
 use place::{Cover, Place};
 
+/// What steps set for the next tunnel output besides the tunnel id; what was received does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// [`Field::TunDst`].
+    pub target: Option<u32>,
+    /// [`Field::Qfi`], 6 bits.
+    pub qfi: Option<u8>,
+}
+
 /// A packet on its way through a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -30,6 +39,8 @@ pub struct Packet {
     pub key: Key,
     /// Where the headers of `bytes` are; `strip` and `prepend` are 0, `tags` counts pushes too.
     pub layout: Layout,
+    /// For tunnels.
+    pub carried: Carried,
 }
 
 impl Packet {
@@ -37,7 +48,8 @@ impl Packet {
     #[must_use]
     pub fn new(parsed: &Parsed, frame: &[u8]) -> Self {
         let layout = Layout { strip: 0, prepend: 0, ..parsed.layout };
-        let mut packet = Self { bytes: parsed.raw_inner_frame(frame), key: parsed.key, layout };
+        let bytes = parsed.raw_inner_frame(frame);
+        let mut packet = Self { bytes, key: parsed.key, layout, carried: Carried::default() };
         // A congestion mark copied inwards is in the key and not yet in the bytes.
         let tos = packet.key.get(Field::IpTos);
         packet.write(Field::IpTos, tos, 0xff);
@@ -53,6 +65,7 @@ impl Packet {
                     let written = if field == Field::VlanTci { mask & 0xefff } else { mask };
                     self.write(field, value, written);
                     apply_to_key(&mut self.key, step);
+                    self.carry(field);
                 }
             }
             Step::PushVlan(tpid) => self.push_vlan(tpid),
@@ -62,6 +75,16 @@ impl Packet {
                 self.apply(Step::Set { field: Field::IpTtl, value: ttl, mask: 0xff });
             }
             Step::Output(_) | Step::Controller { .. } => {}
+        }
+    }
+
+    /// Notes that a field was set which the next tunnel output needs.
+    fn carry(&mut self, field: Field) {
+        let value = self.key.get(field);
+        match field {
+            Field::TunDst => self.carried.target = u32::try_from(value).ok(),
+            Field::Qfi => self.carried.qfi = u8::try_from(value & 0x3f).ok(),
+            _ => {}
         }
     }
 

@@ -32,9 +32,12 @@
 //! Two adders and one exclusive-or a round, no multiplier; the carries make it non-linear over
 //! GF(2), unlike a CRC. Test vectors are in this module's tests.
 
+#[cfg(test)]
+mod tests;
+
 use crate::apply::Packet;
 use crate::field::Field;
-use crate::frame::tunnel::{self, QFI_PRESENT};
+use crate::frame::tunnel;
 use crate::frame::{checksum, ethernet, ipv4, transport};
 use crate::key::{FlowKey, Key};
 use crate::port::{OuterTos, Tunnel, TunnelKind};
@@ -92,8 +95,8 @@ pub enum EncapError {
 
 /// The frame that leaves [`Tunnel::over`] when `packet`, as it is now, is sent to a tunnel port.
 ///
-/// The key after the edits holds the tunnel id (24 bits of it for VXLAN and Geneve), the tunnel
-/// destination, the QFI and the inner type of service. `source_port` is [`source_port`] of the key at
+/// The key after the edits holds the tunnel id (24 bits of it for VXLAN and Geneve) and the inner type
+/// of service; tunnel destination and QFI are those that steps set. `source_port` is [`source_port`] of the key at
 /// ingress. Outer IPv4: id 0, don't fragment, UDP checksum 0.
 ///
 /// # Errors
@@ -105,8 +108,8 @@ pub fn encapsulate(
 ) -> Result<Vec<u8>, EncapError> {
     let key = &packet.key;
     let target = match tunnel.remote_ip {
-        Some(remote) => u128::from(u32::from(remote)),
-        None => key.get(Field::TunDst),
+        Some(remote) => u32::from(remote),
+        None => packet.carried.target.unwrap_or(0),
     };
     if target == 0 {
         return Err(EncapError::NoDestination);
@@ -125,7 +128,7 @@ pub fn encapsulate(
     ip[ipv4::TTL] = tunnel.ttl;
     ip[9] = transport::UDP;
     ip[12..16].copy_from_slice(&tunnel.local_ip.octets());
-    ip[16..20].copy_from_slice(&target.to_be_bytes()[12..]);
+    ip[16..20].copy_from_slice(&target.to_be_bytes());
     let sum = checksum::checksum(&ip);
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
 
@@ -157,27 +160,17 @@ fn tunnel_header<'a>(
                 return Err(EncapError::NotIp);
             }
             let inner = packet.bytes.get(usize::from(packet.layout.l3)..).unwrap_or_default();
-            (gtpu_header(&packet.key, id, inner.len(), tunnel.qfi)?, inner)
+            (gtpu_header(id, inner.len(), tunnel.qfi.or(packet.carried.qfi))?, inner)
         }
     })
 }
 
-/// GTP-U header, with a PDU Session Container (downlink, one unit of 4 bytes) when the port has a QFI
-/// or the packet brings one: a set or received [`Field::Qfi`] goes before the port's.
-fn gtpu_header(
-    key: &Key,
-    id: &[u8],
-    inner_len: usize,
-    port_qfi: Option<u8>,
-) -> Result<Vec<u8>, EncapError> {
-    let qfi = port_qfi.map(|qfi| match key.get(Field::Qfi).to_be_bytes()[15] {
-        carried if carried & QFI_PRESENT != 0 => carried & 0x3f,
-        _ => qfi & 0x3f,
-    });
+/// GTP-U header; with a QFI (the port's, else one that a step set) a PDU Session Container, downlink.
+fn gtpu_header(id: &[u8], inner_len: usize, qfi: Option<u8>) -> Result<Vec<u8>, EncapError> {
     let (flags, optional) = match qfi {
         Some(qfi) => (
             tunnel::GTPU_FLAGS | tunnel::GTPU_EXTENSION,
-            vec![0, 0, 0, tunnel::GTPU_PDU_SESSION, 1, 0x00, qfi, 0],
+            vec![0, 0, 0, tunnel::GTPU_PDU_SESSION, 1, 0x00, qfi & 0x3f, 0],
         ),
         None => (tunnel::GTPU_FLAGS, Vec::new()),
     };
@@ -201,50 +194,4 @@ fn outer_tos(key: &Key, tos: OuterTos) -> u8 {
 fn is_ip(key: &Key) -> bool {
     let ethertype = key.get(Field::EthType);
     ethertype == u128::from(ethernet::TYPE_IPV4) || ethertype == u128::from(ethernet::TYPE_IPV6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(proto: u128, source: u128, target: u128, ports: (u128, u128)) -> FlowKey {
-        Key::ZERO
-            .with(Field::IpProto, proto)
-            .with(Field::IpSrc, source)
-            .with(Field::IpDst, target)
-            .with(Field::L4Src, ports.0)
-            .with(Field::L4Dst, ports.1)
-            .head
-    }
-
-    #[test]
-    fn the_hash_of_the_documented_vectors_is_as_documented() {
-        let v6 = 0x2001_0db8_0000_0000_0000_0000_0000_0001;
-        let vectors = [
-            (FlowKey::ZERO, 0x5975_ad9f, 50871),
-            (key(17, 0x0a00_0001, 0x0a00_0002, (1000, 2000)), 0x85aa_d079, 49795),
-            (key(6, 0xc0a8_0101, 0x0808_0808, (40000, 443)), 0x5364_7640, 39253),
-            (key(58, v6, v6 + 1, (128, 0)), 0x0d3f_e9de, 46805),
-        ];
-        for (key, hash, port) in vectors {
-            assert_eq!((flow_hash(&key), source_port(&key)), (hash, port), "{key:?}");
-        }
-    }
-
-    #[test]
-    fn flows_of_a_counter_spread_over_the_source_ports() {
-        // 282,330 flows over 28,233 ports: 10 on average; a Poisson tail of 40 is 1e-12.
-        for field in [Field::IpSrc, Field::IpDst, Field::L4Src] {
-            let mut hits = vec![0_u32; 28233];
-            for count in 0..282_330_u128 {
-                let base = Key { head: key(17, 0x0a00_0001, 0x0a00_0002, (1, 2)), ..Key::ZERO };
-                let mut key = base.with(field, base.get(field) ^ (count % 65536));
-                key.set(Field::L4Dst, count / 65536);
-                hits[usize::from(source_port(&key.head) - SOURCE_PORT_MIN)] += 1;
-            }
-            assert!(hits.iter().all(|hits| *hits < 40), "{field:?}");
-            let empty = hits.iter().filter(|hits| **hits == 0).count();
-            assert!(empty < 20, "{field:?}: {empty} ports unused, 1.3 expected");
-        }
-    }
 }

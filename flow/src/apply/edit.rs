@@ -46,5 +46,6 @@ impl Packet {
     fn overwrite(&mut self, field: Field, value: u128, mask: u128) {
         self.write(field, value, mask);
         self.key.set(field, (self.key.get(field) & !mask) | (value & mask));
+        self.carry(field);
     }
 }
