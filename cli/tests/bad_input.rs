@@ -1,6 +1,8 @@
 //! Bad input by process: one clear line with the place on standard error, the right exit code, and
 //! nothing half-done.
 
+#![expect(clippy::unwrap_used, reason = "a test harness may panic")]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -50,13 +50,13 @@ pub(crate) fn wire(raw: &RawPort, path: &Path, text: &str) -> Result<Option<Port
 /// later one.
 fn span_of(raw: &[Spanned<RawPort>], error: &PortTableError) -> std::ops::Range<usize> {
     let numbered = |wanted: u16| {
-        let ports = raw.iter().filter_map(|port| port.get_ref().number.as_ref());
-        ports.filter(|number| *number.get_ref() == i64::from(wanted)).next_back().map(Spanned::span)
+        let mut numbers = raw.iter().filter_map(|port| port.get_ref().number.as_ref());
+        numbers.rfind(|number| *number.get_ref() == i64::from(wanted)).map(Spanned::span)
     };
     let found = match error {
         PortTableError::DuplicateName(name) => {
-            let names = raw.iter().filter_map(|port| port.get_ref().name.as_ref());
-            names.filter(|given| given.get_ref() == name).next_back().map(Spanned::span)
+            let mut names = raw.iter().filter_map(|port| port.get_ref().name.as_ref());
+            names.rfind(|given| given.get_ref() == name).map(Spanned::span)
         }
         PortTableError::DuplicateNumber(number) | PortTableError::NumberOutOfRange(number) => {
             numbered(*number)

@@ -35,7 +35,7 @@ fn ok<T: Serialize>(value: &T) -> Answer {
     }
 }
 
-fn flows(session: &mut Session, place: Option<&str>, limit: usize) -> Answer {
+fn flows(session: &Session, place: Option<&str>, limit: usize) -> Answer {
     let place = match place {
         None => None,
         Some("card") => Some(Place::Card),
@@ -56,7 +56,7 @@ fn flows(session: &mut Session, place: Option<&str>, limit: usize) -> Answer {
     ok(&json!({ "total": total, "flows": flows }))
 }
 
-fn explain(session: &mut Session, what: &str) -> Answer {
+fn explain(session: &Session, what: &str) -> Answer {
     if what.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return match flow_numbered(what, &session.brain) {
             Some(story) => ok(&json!({ "flow": story })),

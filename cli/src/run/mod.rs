@@ -119,6 +119,10 @@ fn open_wires(config: &Config) -> Result<Ports, Failure> {
         for notice in opened.notices {
             tracing::warn!("port {}: {notice}", wire.number.0);
         }
+        if wire.standby.is_some() {
+            let device = config.device.name();
+            tracing::warn!("port {}: device {device} never needs its standby", wire.number.0);
+        }
         let port = config.ports.find(wire.number).expect("wires are of ports in the table");
         lines.push(PortLine {
             number: wire.number,

@@ -65,11 +65,6 @@ impl Ports {
         &self.lines
     }
 
-    /// The ports, ascending by number.
-    pub(crate) fn lines_mut(&mut self) -> &mut [PortLine] {
-        &mut self.lines
-    }
-
     /// Position of a port.
     pub(crate) fn position(&self, port: PortNo) -> Option<usize> {
         self.index.get(&port).copied()

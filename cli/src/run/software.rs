@@ -94,11 +94,6 @@ impl Software {
         !self.burst.is_empty()
     }
 
-    /// Whether enough packets wait to process them before taking more.
-    pub(crate) fn is_full(&self) -> bool {
-        self.burst.len() >= BURST_MAX
-    }
-
     /// Packets taken and decided so far, whatever was decided.
     pub(crate) fn decided(&self) -> u64 {
         let totals = self.path.totals();

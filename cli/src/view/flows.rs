@@ -1,6 +1,6 @@
 //! Flows for people.
 
-use super::{known, lines, table};
+use super::{WIDTH, known};
 use crate::run::explain::FlowStory;
 use serde::{Deserialize, Serialize};
 
@@ -13,20 +13,47 @@ pub(crate) struct Flows {
     pub flows: Vec<FlowStory>,
 }
 
-/// The flows as a table.
+/// The flows, three lines or more each: where it lives and why, what it matches, what it does.
 pub(crate) fn list(answer: &Flows) -> String {
-    let mut rows = table(&["flow", "packets", "where", "match and actions"], &[1]);
+    let mut text = String::from("flow          packets  where\n");
     for flow in &answer.flows {
-        let place = match &flow.why_not {
-            Some(why) => format!("{}: {why}", flow.place),
-            None => flow.place.clone(),
-        };
-        let what = format!("{} → {}", flow.matching, flow.actions);
-        rows.add_row([flow.flow.clone(), known(flow.packets), place, what]);
+        let part = if flow.place == "card" && !flow.whole { " in part" } else { "" };
+        let why = flow.why_not.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        let packets = known(flow.packets);
+        text += &format!("{:<10}{packets:>11}  {}{part}{why}\n", flow.flow, flow.place);
+        text += &wrapped("  ", if flow.matching.is_empty() { "any" } else { &flow.matching });
+        text += &wrapped("  → ", &flow.actions);
     }
-    let mut text = lines(&rows);
     if answer.flows.len() < answer.total {
         text += &format!("{} of {} flows; --limit shows more\n", answer.flows.len(), answer.total);
     }
     text
+}
+
+/// `list` with `head` before it, broken after commas so that lines fit where they can.
+fn wrapped(head: &str, list: &str) -> String {
+    let mut text = String::new();
+    let mut line = head.to_owned();
+    for item in list.split_inclusive(',') {
+        if line.chars().count() + item.chars().count() > WIDTH.into() && line.len() > head.len() {
+            text += &format!("{line}\n");
+            line = " ".repeat(head.chars().count() + 2);
+        }
+        line += item;
+    }
+    text + &line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_break_after_commas_and_fit_80_columns() {
+        let list = ["nw_dst=255.255.255.255/32"; 9].join(",");
+        let text = wrapped("  → ", &list);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.replace(['\n', ' '], ""), format!("→{list}"));
+        assert_eq!(wrapped("  ", "drop"), "  drop\n");
+    }
 }
