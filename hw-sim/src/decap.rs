@@ -1,7 +1,6 @@
 //! Tunnels taken off in the parser (`docs/nic-abi.md` §5.7).
 
 use crate::checksum;
-use crate::encap::QFI_PRESENT;
 use crate::packet::Packet;
 use crate::parser::{Headers, L3, L4, half, parse_frame, parse_packet, word};
 use twinpath_abi::key::{ETH_TYPE, IN_PORT, IP_FRAG, IP_TOS, KEY_BYTES, KeyBytes, TUN_ID};
@@ -11,8 +10,6 @@ use twinpath_abi::tunnel::{TunnelImage, TunnelKind};
 const PAYLOAD: usize = 42;
 /// Congestion experienced.
 const CONGESTED: u8 = 3;
-/// Type of the PDU Session Container, a GTP-U extension header.
-const SESSION_CONTAINER: u8 = 0x85;
 
 /// A received frame as the tables see it.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +24,6 @@ pub(crate) struct Parsed {
     pub(crate) prepend: u16,
     /// The frame goes to the host whole.
     pub(crate) exception: bool,
-    /// Outer destination and QFI of a decapsulated packet, 0 for none: carried to a tunnel output.
-    pub(crate) tun_dst: [u8; 4],
-    pub(crate) qfi: u8,
 }
 
 impl Parsed {
@@ -57,8 +51,6 @@ pub(crate) fn parse(
         strip: 0,
         prepend: 0,
         exception: headers.is_none(),
-        tun_dst: [0; 4],
-        qfi: 0,
     };
     let Some(tunnel) = find_tunnel(frame, &outer, index, tunnels) else { return outer };
     let exception = Parsed { exception: true, ..outer };
@@ -66,7 +58,7 @@ pub(crate) fn parse(
         return exception;
     }
     match TunnelHeader::read(tunnel.kind, &frame[PAYLOAD..outer.headers.end]) {
-        Some(header) => read_inner(frame, &header, tunnel).unwrap_or(exception),
+        Some(header) => read_inner(frame, &header, tunnel.number).unwrap_or(exception),
         None => exception,
     }
 }
@@ -115,8 +107,6 @@ struct TunnelHeader {
     bytes: usize,
     /// Ethertype of an inner packet without Ethernet header, else 0.
     kind: u16,
-    /// QFI with its present bit, else 0.
-    qfi: u8,
 }
 
 impl TunnelHeader {
@@ -128,12 +118,12 @@ impl TunnelHeader {
         match kind {
             TunnelKind::Vxlan => {
                 let good = word(bytes, 0) == 0x0800_0000 && bytes[7] == 0;
-                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: 8, kind: 0, qfi: 0 })
+                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: 8, kind: 0 })
             }
             TunnelKind::Geneve => {
                 let skip = 8 + usize::from(bytes[0] & 0x3f) * 4;
                 let good = bytes[0] >> 6 == 0 && half(bytes, 2) == 0x6558 && skip <= bytes.len();
-                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: skip, kind: 0, qfi: 0 })
+                good.then_some(Self { id: word(bytes, 4) >> 8, bytes: skip, kind: 0 })
             }
             TunnelKind::Gtpu => Self::read_gtpu(bytes),
         }
@@ -143,7 +133,7 @@ impl TunnelHeader {
         if bytes[1] != 255 {
             return None;
         }
-        let (mut skip, mut qfi) = (8, 0);
+        let mut skip = 8;
         if bytes[0] & 7 != 0 {
             skip = 12;
             let mut next = *bytes.get(11)?;
@@ -152,9 +142,6 @@ impl TunnelHeader {
                 let length = usize::from(*bytes.get(skip)?) * 4;
                 if length == 0 || skip + length > bytes.len() {
                     return None;
-                }
-                if next == SESSION_CONTAINER {
-                    qfi = QFI_PRESENT | bytes[skip + 2] & 0x3f;
                 }
                 skip += length;
                 next = bytes[skip - 1];
@@ -165,13 +152,12 @@ impl TunnelHeader {
             6 => 0x86dd,
             _ => return None,
         };
-        Some(Self { id: word(bytes, 4), bytes: skip, kind, qfi })
+        Some(Self { id: word(bytes, 4), bytes: skip, kind })
     }
 }
 
 /// `None` when the host must handle the inner packet.
-fn read_inner(frame: &[u8], header: &TunnelHeader, tunnel: &TunnelImage) -> Option<Parsed> {
-    let number = tunnel.number;
+fn read_inner(frame: &[u8], header: &TunnelHeader, number: u16) -> Option<Parsed> {
     let strip = PAYLOAD + header.bytes;
     let inner = &frame[strip..];
     let (mut key, headers) = if header.kind == 0 {
@@ -195,13 +181,5 @@ fn read_inner(frame: &[u8], header: &TunnelHeader, tunnel: &TunnelImage) -> Opti
     if marked && is_ip && key[IP_TOS] & CONGESTED != CONGESTED {
         return None;
     }
-    Some(Parsed {
-        key,
-        headers,
-        strip,
-        prepend: header.kind,
-        exception: false,
-        tun_dst: tunnel.local_ip,
-        qfi: header.qfi,
-    })
+    Some(Parsed { key, headers, strip, prepend: header.kind, exception: false })
 }

@@ -3,13 +3,12 @@
 use crate::checksum;
 use crate::packet::Packet;
 use crate::parser::Headers;
+use twinpath_abi::entry::EditImage;
 use twinpath_abi::key::{IP_PROTO, IP_SRC, KeyBytes, L4_DST};
 use twinpath_abi::tunnel::{TunnelImage, TunnelKind};
 
 /// Lowest UDP source port, and how many there are.
 const SOURCE_PORTS: (u32, u32) = (32768, 28233);
-/// Bit of a QFI byte that says it is there.
-pub(crate) const QFI_PRESENT: u8 = 0x80;
 
 /// What an edited packet carries besides its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +21,6 @@ pub(crate) struct Carried<'a> {
     pub(crate) tos: u8,
     /// Tunnel id to write.
     pub(crate) tun_id: u32,
-    /// Outer destination for a tunnel without a fixed one, 0 for none.
-    pub(crate) tun_dst: [u8; 4],
-    /// QFI with its present bit that goes before the tunnel's, 0 for none.
-    pub(crate) qfi: u8,
 }
 
 /// Puts the outer headers in front; `false` when the packet cannot go there and is dropped.
@@ -41,7 +36,7 @@ pub(crate) fn encapsulate(packet: &mut Packet, carried: Carried<'_>, tunnel: &Tu
         }
         packet.strip_front(carried.headers.l3_at);
     }
-    let qfi = tunnel.qfi.map(|qfi| if carried.qfi & QFI_PRESENT == 0 { qfi } else { carried.qfi });
+    let qfi = tunnel.qfi.or(edit.qfi);
     push_tunnel_header(packet, tunnel.kind, carried.tun_id, qfi);
     let Ok(udp_length) = u16::try_from(packet.bytes().len() + 8) else { return false };
     let Some(total) = udp_length.checked_add(20) else { return false };

@@ -129,10 +129,8 @@ impl<M: CardMemory> Card<M> {
                 headers: &headers,
                 tos: inner_tos(image, parsed),
                 tun_id: tunnel_id(image, parsed),
-                tun_dst: action.tun_dst.unwrap_or(parsed.tun_dst),
-                qfi: action.qfi.unwrap_or(parsed.qfi),
             };
-            if encapsulate(&mut packet, carried, &tunnel) {
+            if encapsulate(&mut packet, carried, action, &tunnel) {
                 self.send(usize::from(tunnel.over), packet.bytes(), due);
             }
         }
