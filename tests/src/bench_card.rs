@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use twinpath_abi::bus::Bus;
+use twinpath_abi::command::{Command, Operand};
+use twinpath_abi::entry::ENTRY_BYTES;
 use twinpath_abi::memory::SharedMemory;
-use twinpath_abi::register::BAR_BYTES;
+use twinpath_abi::register::{self, BAR_BYTES};
 use twinpath_flow::card::{
     Done, Entry, EntryId, Event, FlowOp, Generation, OpTag, Reason, Refusal, RxMeta, TableId,
 };
@@ -28,6 +31,7 @@ pub struct Reaction {
 /// Card, driver and the virtual clock.
 pub struct BenchCard {
     card: Card<SharedMemory>,
+    memory: SharedMemory,
     driver: Twin<SharedMemory>,
     queues: Vec<Box<dyn CardQueue>>,
     ports: Vec<PortNo>,
@@ -65,9 +69,10 @@ impl BenchCard {
         let arena = dma_bytes(&settings, ports, profile.capacity());
         let memory = SharedMemory::new(BAR_BYTES, arena, 64);
         let card = Card::new(profile, memory.clone());
-        let driver = Twin::attach(Arc::new(memory), ports.clone(), settings, Time(0));
+        let driver = Twin::attach(Arc::new(memory.clone()), ports.clone(), settings, Time(0));
         let mut bench = Self {
             card,
+            memory,
             driver,
             queues: Vec::new(),
             ports: numbers,
@@ -119,6 +124,14 @@ impl BenchCard {
         OpTag(u64::from(self.next))
     }
 
+    /// Slots of a way (`None` for the ternary table) and places of each table.
+    #[must_use]
+    pub fn geometry(&self) -> Vec<(Option<u32>, u32)> {
+        let profile = self.card.profile();
+        let banks = profile.banks.iter().map(|bank| (Some(bank.slots), bank.places()));
+        banks.chain([(None, profile.ternary)]).collect()
+    }
+
     /// The ternary table: the last of the card's.
     #[must_use]
     pub fn ternary(&self) -> TableId {
@@ -151,6 +164,38 @@ impl BenchCard {
         let edit = Arc::new(edit);
         let entry = Entry { id, table, matching, edit, ttl_threshold, from: Generation(0) };
         self.run(&FlowOp::Add { tag, entry: Box::new(entry), hold: false }).map(|_| id)
+    }
+
+    /// Executes a command through the window (`docs/nic-abi.md` §3.5), as a host without DMA does;
+    /// the answer is in the window.
+    fn window(&mut self, command: Command) {
+        let descriptor = command.encode(0);
+        for (at, word) in (0..).step_by(4).zip(descriptor.as_chunks::<4>().0) {
+            self.memory.write32(register::WINDOW_COMMAND + at, u32::from_le_bytes(*word));
+        }
+        let submit = self.memory.read32(register::WINDOW_SUBMIT.offset).wrapping_add(1);
+        self.memory.write32(register::WINDOW_SUBMIT.offset, submit);
+        let deadline = self.now.0 + 1_000_000_000;
+        while self.memory.read32(register::WINDOW_DONE.offset) != submit {
+            assert!(self.now.0 < deadline, "the window does not answer");
+            self.turn();
+        }
+    }
+
+    fn window_bytes<const N: usize>(&self, at: u32) -> [u8; N] {
+        let mut bytes = [0; N];
+        for (at, word) in (at..).step_by(4).zip(bytes.as_chunks_mut::<4>().0) {
+            *word = self.memory.read32(at).to_le_bytes();
+        }
+        bytes
+    }
+
+    /// The image of the entry at a place, `None` when there is none.
+    pub fn read_entry(&mut self, table: TableId, place: u32) -> Option<[u8; ENTRY_BYTES]> {
+        let table = table.0;
+        self.window(Command::ReadEntry { table, place, image: Operand::Window });
+        let completion: [u8; 128] = self.window_bytes(register::WINDOW_COMPLETION);
+        (completion[116..118] == [0, 0]).then(|| self.window_bytes(register::WINDOW_IMAGE))
     }
 
     /// Deletes an entry and returns its final counts.

@@ -7,6 +7,7 @@
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
 //! - [`netns`]: network namespaces joined only by a running `twinpath`.
 //! - [`traffic`]: senders and receivers inside them.
+//! - [`readings`]: specification, software path and card in one random world.
 //! - [`tool`]: other programs; a missing one is a failure with its remedy.
 
 #![expect(clippy::missing_panics_doc, reason = "a test harness panics where a test fails")]
@@ -17,5 +18,6 @@ pub mod judge;
 pub mod mask;
 pub mod netns;
 pub mod ovs;
+pub mod readings;
 pub mod tool;
 pub mod traffic;
