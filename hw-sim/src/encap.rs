@@ -25,11 +25,14 @@ pub(crate) struct Carried<'a> {
 
 /// Puts the outer headers in front; `false` when the packet cannot go there and is dropped.
 #[must_use]
-pub(crate) fn encapsulate(packet: &mut Packet, carried: Carried<'_>, tunnel: &TunnelImage) -> bool {
-    let remote = tunnel.remote_ip.unwrap_or(carried.tun_dst);
-    if remote == [0; 4] {
-        return false;
-    }
+pub(crate) fn encapsulate(
+    packet: &mut Packet,
+    carried: Carried<'_>,
+    edit: &EditImage,
+    tunnel: &TunnelImage,
+) -> bool {
+    let remote = tunnel.remote_ip.or(edit.tun_dst).filter(|remote| *remote != [0; 4]);
+    let Some(remote) = remote else { return false };
     if tunnel.kind == TunnelKind::Gtpu {
         if ip_version(packet.bytes(), carried.headers).is_none() {
             return false;
