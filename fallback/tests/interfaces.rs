@@ -40,6 +40,15 @@ fn wait_until_running(name: &str) {
     panic!("{name} does not come up");
 }
 
+/// An interface that is deleted on drop, if it is still there.
+struct Link(String);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        Command::new("ip").args(["link", "del", &self.0]).stderr(Stdio::null()).status().ok();
+    }
+}
+
 /// A veth pair: `wire_end` stays here, `far_end` (10.9.0.2, neighbour 10.9.0.1 known) is in a
 /// namespace. Both go at the end.
 struct Veth {
@@ -142,6 +151,7 @@ fn two_ends_of_a_veth_exchange_frames_byte_for_byte() {
     let id = std::process::id() % 100_000;
     let (left, right) = (format!("twl{id}"), format!("twr{id}"));
     run(&format!("ip link add {left} type veth peer name {right}"));
+    let _link = Link(left.clone());
     for name in [&left, &right] {
         run(&format!("sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1"));
         run(&format!("ip link set {name} up"));
