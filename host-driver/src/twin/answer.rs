@@ -123,8 +123,7 @@ impl<B: Bus> Active<B> {
         let mut fence = Fence::default();
         let positions = self.delivered.iter_mut().zip(completion.delivered);
         for (queue, (position, low)) in positions.enumerate() {
-            let known = u32::try_from(*position & 0xffff_ffff).expect("masked");
-            *position += u64::from(low.wrapping_sub(known));
+            *position = extended(*position, low);
             let bound = self.gates.get(queue).zip(self.memory.queues.get(queue));
             let most = bound.map_or(0, |(gate, memory)| gate.taken() + (1 << memory.rx_log2));
             if *position > most {
@@ -137,7 +136,7 @@ impl<B: Bus> Active<B> {
 
     fn done(&mut self, work: Work, completion: &Completion, watched: Time) {
         match work {
-            Work::Delete { index, .. } => self.forget(index),
+            Work::Delete { index, id, .. } => self.forget(index, id),
             Work::Release { index, id, .. } if self.is_held(index, id) => {
                 self.set_life(index, Life::Live);
                 self.unstick(index);
@@ -157,9 +156,9 @@ impl<B: Bus> Active<B> {
     fn failed(&mut self, work: Work, status: Status) -> Result<(), DeathCause> {
         match work {
             Work::SetMask { table, .. } => self.tables.set_mask(table, None),
-            Work::Add { index, .. } => self.forget(index),
-            Work::Delete { index, .. } if status == Status::NoEntry => self.forget(index),
-            Work::Delete { index, .. } => {
+            Work::Add { index, id, .. } => self.forget(index, id),
+            Work::Delete { index, id, .. } if status == Status::NoEntry => self.forget(index, id),
+            Work::Delete { index, id, .. } if self.is(index, id) => {
                 self.set_life(index, Life::Live);
                 self.unstick(index);
             }
@@ -187,8 +186,11 @@ impl<B: Bus> Active<B> {
         }
     }
 
-    /// An entry is gone from the card.
-    fn forget(&mut self, index: u32) {
+    /// An entry is gone from the card. Its index may have another owner by now.
+    fn forget(&mut self, index: u32, id: EntryId) {
+        if !self.is(index, id) {
+            return;
+        }
         if let Some(record) = self.roster.remove(index) {
             self.tables.remove(record.table.0, record.slot);
         }
@@ -198,8 +200,27 @@ impl<B: Bus> Active<B> {
     fn hold_overflow(&mut self, id: EntryId, events: &mut Vec<Event>) {
         let Some(index) = self.roster.find(id) else { return };
         if self.roster.record(index).is_some_and(|record| record.life == Life::Held) {
-            self.forget(index);
+            self.forget(index, id);
             events.push(Event::HoldCancelled { id });
         }
+    }
+}
+
+/// The first position not before `known` whose low half is `low`.
+fn extended(known: u64, low: u32) -> u64 {
+    let known_low = u32::try_from(known & 0xffff_ffff).expect("masked");
+    known + u64::from(low.wrapping_sub(known_low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extended;
+
+    #[test]
+    fn positions_go_on_past_32_bits() {
+        assert_eq!(extended(0, 5), 5);
+        assert_eq!(extended(5, 5), 5);
+        assert_eq!(extended(0xffff_fffe, 3), 0x1_0000_0003);
+        assert_eq!(extended(0x7_0000_0003, 2), 0x8_0000_0002, "never back");
     }
 }

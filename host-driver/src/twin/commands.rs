@@ -20,11 +20,11 @@ pub(crate) enum Work {
     /// `FlowOp::SetMask`.
     SetMask { op: OpTag, table: u8 },
     /// `FlowOp::Add`.
-    Add { op: OpTag, index: u32, hold: bool },
+    Add { op: OpTag, index: u32, id: EntryId, hold: bool },
     /// `FlowOp::Modify`.
     Modify { op: OpTag },
     /// `FlowOp::Delete`.
-    Delete { op: OpTag, index: u32, until: Option<Generation> },
+    Delete { op: OpTag, index: u32, id: EntryId, until: Option<Generation> },
     /// A move the driver wants.
     Move { index: u32, id: EntryId },
     /// `FlowOp::Commit`.
@@ -87,8 +87,10 @@ pub(crate) struct RingMemory {
     pub completions: Iova,
     /// Images, one for each command descriptor.
     pub images: Iova,
-    /// Binary logarithm of the number of commands; completions are twice as many.
+    /// Binary logarithm of the number of commands.
     pub log2: u32,
+    /// Binary logarithm of the number of completions.
+    pub completion_log2: u32,
 }
 
 /// Command and completion ring.
@@ -110,7 +112,8 @@ pub(crate) struct Commands {
 impl Commands {
     /// Empty rings; writes zeros where the card will write completions.
     pub(crate) fn new(bus: &impl Bus, memory: RingMemory) -> Self {
-        let (size, completion_size) = (Size::new(1 << memory.log2), Size::new(2 << memory.log2));
+        let size = Size::new(1 << memory.log2);
+        let completion_size = Size::new(1 << memory.completion_log2);
         for index in 0..u64::from(completion_size.slots()) {
             let at = memory.completions.plus(index * COMPLETION_BYTES as u64);
             bus.copy_in(at, &[0; COMPLETION_BYTES]);
@@ -136,7 +139,7 @@ impl Commands {
         bus.write32(register::COMMAND_SIZE_LOG2.offset, self.memory.log2);
         bus.write32(register::COMMAND_PRODUCER.offset, 0);
         bus.write64(register::COMPLETION_BASE.offset, self.memory.completions.0);
-        bus.write32(register::COMPLETION_SIZE_LOG2.offset, self.memory.log2 + 1);
+        bus.write32(register::COMPLETION_SIZE_LOG2.offset, self.memory.completion_log2);
         bus.write32(register::COMPLETION_CONSUMER.offset, 0);
     }
 

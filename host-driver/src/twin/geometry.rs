@@ -131,13 +131,17 @@ impl Memory {
         ports: &PortTable,
     ) -> Result<Self, AllocError> {
         let [commands, completions, receive, transmit] = card.ring_log2_max;
-        let log2 = settings.command_log2.clamp(6, 15).min(commands).min(completions - 1);
+        let log2 = settings.command_log2.clamp(6, 15).min(commands);
+        // The card fetches no command without a slot for its answer, so any size will do; twice
+        // the commands lets it work ahead of the host.
+        let completion_log2 = (log2 + 1).min(completions);
         let take = |bytes: usize, log2: u32| bus.alloc(bytes << log2);
         let rings = RingMemory {
             commands: take(COMMAND_BYTES, log2)?,
-            completions: take(COMPLETION_BYTES, log2 + 1)?,
+            completions: take(COMPLETION_BYTES, completion_log2)?,
             images: take(ENTRY_BYTES, log2)?,
             log2,
+            completion_log2,
         };
         let records = bus.alloc(capacity(card).max(1) as usize * RECORD_BYTES)?;
         let rx_log2 = settings.receive_log2.clamp(4, 15).min(receive);

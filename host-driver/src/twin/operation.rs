@@ -50,7 +50,7 @@ impl<B: Bus> Active<B> {
             FlowOp::Delete { tag, id, until: generation } => {
                 let (index, record) = self.find(*id)?;
                 let at = record.at();
-                let work = Work::Delete { op: *tag, index, until: *generation };
+                let work = Work::Delete { op: *tag, index, id: *id, until: *generation };
                 let last = generation.map(|generation| generation.0);
                 let patience = if last.is_some() { Patience::Open } else { until };
                 let command = Command::Delete { at, until: last };
@@ -136,7 +136,7 @@ impl<B: Bus> Active<B> {
         self.roster.insert(record).expect("a vacancy was just seen");
         let image = self.commands.image(bus, &image);
         let command = Command::Add { at: record.at(), holding, image: image.operand };
-        let work = Work::Add { op, index, hold };
+        let work = Work::Add { op, index, id: entry.id, hold };
         self.commands.issue(bus, &command, (work, Some(image)), until);
         Ok(())
     }

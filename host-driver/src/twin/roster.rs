@@ -124,3 +124,33 @@ impl Roster {
         self.high_water
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_costs_a_few_dozen_bytes_of_host_memory() {
+        assert!(size_of::<Option<Record>>() <= 32);
+    }
+
+    #[test]
+    fn an_index_is_reused_only_after_its_owner_left() {
+        let record = |id| Record {
+            id: EntryId(id),
+            table: TableId(0),
+            life: Life::Live,
+            slot: 0,
+            candidates: Candidates::default(),
+        };
+        let mut roster = Roster::new(2);
+        assert_eq!(roster.insert(record(7)), Some(0));
+        assert_eq!(roster.insert(record(8)), Some(1));
+        assert_eq!((roster.vacancy(), roster.insert(record(9))), (None, None));
+        assert_eq!(roster.remove(0).map(|record| record.id), Some(EntryId(7)));
+        assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(8))), (None, Some(1)));
+        assert_eq!(roster.insert(record(9)), Some(0));
+        assert_eq!((roster.len(), roster.high_water()), (2, 2));
+        assert!(roster.record(2).is_none() && roster.remove(5).is_none());
+    }
+}

@@ -176,3 +176,25 @@ fn a_card_that_reset_itself_asks_for_a_reset_once() {
     rig.run(3);
     assert_eq!(rig.events, [Event::ResetRequest]);
 }
+
+#[test]
+fn a_card_with_the_smallest_rings_works() {
+    let mut rig = Rig::cold();
+    rig.card.capability.ring_log2_max = [4; 4];
+    rig.card.write_capability();
+    rig.run(10);
+    assert!(rig.events.contains(&Event::Up(Epoch(1))));
+    for id in 0..8 {
+        let add = rig.add(entry(2, id, id), false);
+        rig.run(1);
+        assert!(rig.result(add).unwrap().is_ok());
+    }
+}
+
+#[test]
+fn the_driver_and_its_queues_can_go_to_other_threads() {
+    fn moves<T: Send>(_: &T) {}
+    let mut rig = Rig::up();
+    moves(&rig.twin);
+    moves(&rig.twin.take_queues());
+}

@@ -195,6 +195,10 @@ fn a_held_add_names_a_fence_and_release_ends_it() {
     rig.run(1);
     let fence = rig.result(add).unwrap().unwrap().fence.unwrap();
     assert_eq!(fence.delivered[..3], [2, 1, 0]);
+    let mut queues = rig.twin.take_queues();
+    let frame = crate::nic::TxFrame { port: twinpath_flow::port::PortNo(4), data: &[0; 60] };
+    // The card checks that the release names what was sent before it.
+    assert_eq!(queues[0].tx_burst(&[frame; 3]), 3);
     let tag = rig.tag();
     assert!(rig.operate(FlowOp::Release { tag, id: EntryId(1) }).is_ok());
     let tag = rig.tag();
