@@ -21,6 +21,15 @@ const TUNNEL: usize = UDP + 8;
 /// Longest: GTP-U with a PDU Session Container.
 const HEADER_LEN_MAX: usize = TUNNEL + 16;
 
+/// What steps set for the next tunnel output; what was received does not count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carried {
+    /// Tunnel destination.
+    pub(super) target: Option<u128>,
+    /// QoS flow identifier.
+    pub(super) qfi: Option<u128>,
+}
+
 /// Encapsulation into one tunnel, for the packets of one flow.
 #[derive(Clone, Debug)]
 pub(super) struct Encap {
@@ -40,11 +49,18 @@ pub(super) struct Encap {
 impl Encap {
     /// Compiles the output to tunnel port `port` for packets whose key there is `known` in all that
     /// the outer headers are made of. `mtu` is that of the physical port.
-    pub(super) fn new(port: PortNo, tunnel: &Tunnel, known: &Key, mtu: usize) -> Self {
+    pub(super) fn new(
+        (port, tunnel): (PortNo, &Tunnel),
+        known: &Key,
+        carried: Carried,
+        mtu: usize,
+    ) -> Self {
         let target = match tunnel.remote_ip {
             Some(remote) => u32::from(remote).into(),
-            None => known.get(Field::TunDst),
+            None => carried.target.unwrap_or(0),
         };
+        let is_ip = matches!(known.get(Field::EthType), 0x0800 | 0x86dd);
+        let possible = target != 0 && (tunnel.kind != TunnelKind::Gtpu || is_ip);
         let mut header = [0; HEADER_LEN_MAX];
         fill_outer(
             &mut header,
@@ -52,9 +68,9 @@ impl Encap {
             last_bytes(target),
             last_bytes::<1>(known.get(Field::IpTos))[0],
         );
-        let header_len = TUNNEL + fill_tunnel(&mut header[TUNNEL..], tunnel, known);
+        let header_len = TUNNEL + fill_tunnel(&mut header[TUNNEL..], tunnel, known, carried);
         let (over, kind) = (tunnel.over, tunnel.kind);
-        Self { port, over, mtu, kind, header: (target != 0).then_some(header), header_len }
+        Self { port, over, mtu, kind, header: possible.then_some(header), header_len }
     }
 
     /// The physical port that sends the result.
@@ -123,7 +139,7 @@ fn fill_outer(header: &mut [u8], tunnel: &Tunnel, target: [u8; 4], inner_tos: u8
 }
 
 /// The tunnel header with a length of 0; returns how long it is.
-fn fill_tunnel(header: &mut [u8], tunnel: &Tunnel, known: &Key) -> usize {
+fn fill_tunnel(header: &mut [u8], tunnel: &Tunnel, known: &Key, carried: Carried) -> usize {
     let id = last_bytes::<4>(known.get(Field::TunId));
     match tunnel.kind {
         TunnelKind::Vxlan => header[0] = 0x08,
@@ -131,14 +147,12 @@ fn fill_tunnel(header: &mut [u8], tunnel: &Tunnel, known: &Key) -> usize {
         TunnelKind::Gtpu => {
             header[..2].copy_from_slice(&[0x30, 0xff]);
             header[4..8].copy_from_slice(&id);
-            let Some(port_qfi) = tunnel.qfi else {
+            let set = carried.qfi.map(|qfi| last_bytes::<1>(qfi)[0]);
+            let Some(qfi) = tunnel.qfi.or(set) else {
                 return 8;
             };
-            // A set or received identifier (bit 7 says there is one) goes before the port's.
-            let carried = last_bytes::<1>(known.get(Field::Qfi))[0];
-            let qfi = if carried & 0x80 == 0 { port_qfi } else { carried } & 0x3f;
             header[0] |= 0x04;
-            header[8..16].copy_from_slice(&[0, 0, 0, 0x85, 1, 0, qfi, 0]);
+            header[8..16].copy_from_slice(&[0, 0, 0, 0x85, 1, 0, qfi & 0x3f, 0]);
             return 16;
         }
     }

@@ -8,7 +8,7 @@ mod encap;
 use crate::outbox::{ControllerCopy, DropCause, Dropped, Outbox, Transmission};
 use crate::packet::{Packet, PacketPool};
 use edit::Set;
-use encap::Encap;
+use encap::{Carried, Encap};
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Layout, Network, Parsed};
 use twinpath_flow::port::{PortNo, PortTable};
@@ -63,13 +63,17 @@ impl Program {
     pub(crate) fn new(flow: &Flow, ports: &PortTable) -> Self {
         // What the outer headers read: the flow demands it, or a step sets it.
         let mut known = flow.matching.value;
+        let mut carried = Carried::default();
         let mut ops = Vec::with_capacity(flow.steps.len());
         for step in &flow.steps {
             match *step {
                 Step::Set { field, value, mask } => {
                     known.set(field, (known.get(field) & !mask) | value);
-                    if !matches!(field, Field::TunId | Field::TunDst | Field::Qfi) {
-                        ops.push(Op::Set(Set::new(field, value, mask)));
+                    match field {
+                        Field::TunId | Field::TunSrc => {}
+                        Field::TunDst => carried.target = Some(known.get(field)),
+                        Field::Qfi => carried.qfi = Some(known.get(field)),
+                        _ => ops.push(Op::Set(Set::new(field, value, mask))),
                     }
                 }
                 Step::PushVlan(tpid) => ops.push(Op::PushVlan(tpid.to_be_bytes())),
@@ -79,7 +83,12 @@ impl Program {
                     Some(tunnel) => {
                         let over = ports.find(tunnel.over);
                         let mtu = over.map_or(usize::MAX, mtu_out);
-                        ops.push(Op::Tunnel(Box::new(Encap::new(port, tunnel, &known, mtu))));
+                        ops.push(Op::Tunnel(Box::new(Encap::new(
+                            (port, tunnel),
+                            &known,
+                            carried,
+                            mtu,
+                        ))));
                     }
                     None => {
                         let mtu = ports.find(port).map_or(usize::MAX, mtu_out);

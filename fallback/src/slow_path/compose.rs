@@ -27,6 +27,10 @@ pub(super) struct Composer<'a> {
     /// Steps so far.
     pub(super) steps: Vec<Step>,
     set: ActionSet,
+    /// Whether a step set [`Field::TunDst`]: a received one is not used.
+    has_tunnel_target: bool,
+    /// Likewise [`Field::Qfi`].
+    has_qfi: bool,
 }
 
 impl<'a> Composer<'a> {
@@ -39,6 +43,8 @@ impl<'a> Composer<'a> {
             matching: MaskedKey::default(),
             steps: Vec::new(),
             set: ActionSet::default(),
+            has_tunnel_target: false,
+            has_qfi: false,
         }
     }
 
@@ -107,6 +113,8 @@ impl<'a> Composer<'a> {
             _ => mask,
         };
         if self.has(field) {
+            self.has_tunnel_target |= field == Field::TunDst;
+            self.has_qfi |= field == Field::Qfi;
             self.state.set(field, value, mask);
             self.steps.push(Step::Set { field, value: value & mask, mask });
         }
@@ -142,15 +150,19 @@ impl<'a> Composer<'a> {
             let inherits = tunnel.tos == OuterTos::Inherit;
             let is_open = tunnel.remote_ip.is_none();
             let is_gtpu = tunnel.kind == TunnelKind::Gtpu;
-            let carries_qfi = is_gtpu && tunnel.qfi.is_some();
+            let carries_qfi = is_gtpu && tunnel.qfi.is_none() && self.has_qfi;
             let id_bits = if is_gtpu { 0xffff_ffff } else { 0x00ff_ffff };
+            if is_gtpu {
+                // Only IP packets are carried.
+                self.read(Field::EthType, 0xffff);
+            }
             self.read(Field::TunId, id_bits);
             self.read(Field::IpTos, if inherits { 0xff } else { 3 });
-            if is_open {
+            if is_open && self.has_tunnel_target {
                 self.read(Field::TunDst, 0xffff_ffff);
             }
             if carries_qfi {
-                self.read(Field::Qfi, 0xff);
+                self.read(Field::Qfi, 0x3f);
             }
         }
         self.steps.push(Step::Output(port));

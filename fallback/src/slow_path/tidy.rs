@@ -51,8 +51,14 @@ fn remove_unchanging(steps: &mut Vec<Step>, matching: &MaskedKey) {
     let mut known = *matching;
     steps.retain(|step| match *step {
         Step::Set { field, value, mask } => {
-            let is_idle =
-                known.mask.get(field) & mask == mask && known.value.get(field) & mask == value;
+            // The key of a neighbour message may not say what is in its bytes (RFC 4861); and that
+            // tunnel values are set matters besides the value, as received ones are not used.
+            let says_all = !matches!(
+                field,
+                Field::NdTarget | Field::ArpSha | Field::ArpTha | Field::TunDst | Field::Qfi
+            );
+            let is_known = known.mask.get(field) & mask == mask;
+            let is_idle = says_all && is_known && known.value.get(field) & mask == value;
             known.constrain(field, value, mask);
             !is_idle
         }

@@ -7,7 +7,7 @@ use twinpath_fallback::software_path::Removed;
 use twinpath_fallback::{Outbox, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
-use twinpath_flow::pipeline::Pipeline;
+use twinpath_flow::pipeline::{Pipeline, PlacedRule};
 use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::reference::{Cause, Outcome};
 use twinpath_flow::rule::RuleId;
@@ -65,6 +65,16 @@ pub(crate) fn ports(random: &mut Random) -> Arc<PortTable> {
         _ => port.clone(),
     };
     Arc::new(PortTable::new(ports.iter().map(narrow).collect()).expect("as before"))
+}
+
+/// A random pipeline; in every other one many rules share a priority, so that their order decides.
+pub(crate) fn pipeline(random: &mut Random, ports: &Arc<PortTable>) -> Arc<Pipeline> {
+    let mut rules = sample::rules(random, ports);
+    if random.chance(50) {
+        rules.iter_mut().for_each(|rule| rule.priority = rule.priority.div_ceil(400));
+    }
+    let place = |(id, rule)| PlacedRule { id: RuleId(id), rule: Arc::new(rule) };
+    Arc::new(Pipeline::new(Arc::clone(ports), (1..).zip(rules).map(place)))
 }
 
 /// Random frames, all of one generation.

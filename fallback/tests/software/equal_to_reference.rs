@@ -1,8 +1,7 @@
 //! The software path does to every packet what the specification does, from the slow path, the
 //! tuple space and the exact cache alike: frames, order, controller copies, drops, rule counters.
 
-use super::bench::{Arrival, Bench, Fate, RuleCounts, arrivals, demanded, ports, sorted};
-use std::sync::Arc;
+use super::bench::{Arrival, Bench, Fate, RuleCounts, arrivals, demanded, pipeline, ports, sorted};
 use twinpath_fallback::{Settings, SoftwarePath};
 use twinpath_flow::apply;
 use twinpath_flow::counters::Counts;
@@ -11,7 +10,7 @@ use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Standing, parse};
 use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::reference;
-use twinpath_flow::sample::{self, Random};
+use twinpath_flow::sample::Random;
 use twinpath_flow::steps::{Flow, Step};
 
 /// Pipelines in the default test, each with [`PACKETS`] packets sent [`ROUNDS`] times.
@@ -23,7 +22,7 @@ const ROUNDS: usize = 4;
 fn check_seed(seed: u64, settings: Settings) -> [u64; 4] {
     let mut random = Random::new(seed);
     let ports = ports(&mut random);
-    let pipeline = Arc::new(sample::pipeline(&mut random, &ports));
+    let pipeline = pipeline(&mut random, &ports);
     let frames = arrivals(&mut random, &ports, PACKETS);
     let mut bench = Bench::new(&pipeline, settings);
     let mut wanted = RuleCounts::new();

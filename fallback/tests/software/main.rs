@@ -2,4 +2,5 @@
 
 mod bench;
 mod equal_to_reference;
+mod masks;
 mod rule_changes;

@@ -1,7 +1,7 @@
 //! When rules change, each packet is decided by its own generation, flows that still hold go on
 //! counting, and no rule loses a count.
 
-use super::bench::{Arrival, Bench, RuleCounts, arrivals, demanded, ports, sorted};
+use super::bench::{Arrival, Bench, RuleCounts, arrivals, demanded, pipeline, ports, sorted};
 use std::sync::Arc;
 use twinpath_fallback::Settings;
 use twinpath_fallback::software_path::PrepareError;
@@ -61,7 +61,7 @@ impl Change {
 fn check_seed(seed: u64) -> (usize, usize) {
     let mut random = Random::new(seed);
     let ports = ports(&mut random);
-    let old = Arc::new(sample::pipeline(&mut random, &ports));
+    let old = pipeline(&mut random, &ports);
     let new = changed(&mut random, &old);
     let bench = Bench::new(&old, Settings { seed, ..Settings::default() });
     let mut change = Change { seed, old, new, bench, wanted: RuleCounts::new() };
@@ -106,7 +106,7 @@ fn an_unchanged_pipeline_makes_no_flow_stale() {
     for seed in 0..50 {
         let mut random = Random::new(seed);
         let ports = ports(&mut random);
-        let pipeline = Arc::new(sample::pipeline(&mut random, &ports));
+        let pipeline = pipeline(&mut random, &ports);
         let mut bench = Bench::new(&pipeline, Settings::default());
         let _ = bench.send(&arrivals(&mut random, &ports, 100));
         let count = bench.path.flow_count();
@@ -125,7 +125,7 @@ fn an_unchanged_pipeline_makes_no_flow_stale() {
 fn a_removed_flow_gives_its_final_counts_and_is_made_anew() {
     let mut random = Random::new(3);
     let ports = ports(&mut random);
-    let pipeline = Arc::new(sample::pipeline(&mut random, &ports));
+    let pipeline = pipeline(&mut random, &ports);
     let mut bench = Bench::new(&pipeline, Settings::default());
     let frames = arrivals(&mut random, &ports, 200);
     let _ = bench.send(&frames);
