@@ -161,8 +161,8 @@ impl Comparison {
                 port.0,
                 want.len(),
                 have.len(),
-                wanted.get(at).map_or("nothing".to_owned(), |frame| hex(frame)),
-                got.get(at).map_or("nothing".to_owned(), |frame| hex(frame)),
+                wanted.get(at).map_or_else(|| "nothing".to_owned(), |frame| hex(frame)),
+                got.get(at).map_or_else(|| "nothing".to_owned(), |frame| hex(frame)),
             ));
         }
         None

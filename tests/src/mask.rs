@@ -1,5 +1,7 @@
 //! Bytes on which we differ from Open vSwitch on purpose (design section 3), set to zero.
 //!
+//! - *Third tag*: we keep all tags on a push; Open vSwitch, whose flows hold two, loses the
+//!   innermost, unless the packet hits a flow made by one with fewer tags.
 //! - *DEI*: we keep it when a VLAN tag is rewritten, Open vSwitch clears it.
 //! - *Later fragments*: Open vSwitch adjusts two payload bytes where it takes a checksum to be; we
 //!   never touch layer 4 there.
@@ -11,8 +13,8 @@ const TAGS: [u16; 2] = [0x8100, 0x88a8];
 #[must_use]
 pub fn differences_on_purpose(frame: &[u8]) -> Vec<u8> {
     let mut masked = frame.to_vec();
-    let l3 = mask_tags(&mut masked);
-    mask_later_fragment(&mut masked, l3);
+    let ethertype_at = mask_tags(&mut masked);
+    mask_later_fragment(&mut masked, ethertype_at);
     masked
 }
 
@@ -41,12 +43,17 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Clears DEI of every tag; returns where the Ethertype behind them is.
-fn mask_tags(frame: &mut [u8]) -> usize {
+/// Clears DEI of the first two tags and takes out further ones; returns where the Ethertype behind
+/// them is.
+fn mask_tags(frame: &mut Vec<u8>) -> usize {
     let mut at = 12;
     while word(frame, at).is_some_and(|tpid| TAGS.contains(&tpid)) && frame.len() > at + 4 {
-        frame[at + 2] &= 0xef;
-        at += 4;
+        if at == 20 {
+            frame.drain(at..at + 4);
+        } else {
+            frame[at + 2] &= 0xef;
+            at += 4;
+        }
     }
     at
 }

@@ -93,6 +93,39 @@ impl Ovs {
         }
     }
 
+    /// How Open vSwitch dumps one rule.
+    ///
+    /// # Errors
+    /// What it says when it refuses the rule.
+    pub fn dump_of(&self, rule: &str) -> Result<String, String> {
+        let bridge = self.bridge();
+        self.ofctl(&["del-flows", &bridge])?;
+        self.ofctl(&["add-flow", &bridge, rule])?;
+        self.dump()
+    }
+
+    /// How Open vSwitch dumps a file of rules.
+    ///
+    /// # Errors
+    /// What it says when it refuses one.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn dump_of_file(&self, rules: &str) -> Result<String, String> {
+        let file = self.folder.join("text");
+        fs::write(&file, format!("{rules}\n")).expect("the folder is writable");
+        let bridge = self.bridge();
+        self.ofctl(&["del-flows", &bridge])?;
+        self.ofctl(&["add-flows", &bridge, file.to_str().expect("a path of ours")])?;
+        self.dump()
+    }
+
+    fn dump(&self) -> Result<String, String> {
+        let dump = self.ofctl(&["dump-flows", "--no-stats", &self.bridge()])?;
+        let rules: Vec<_> = dump.lines().filter(|line| line.contains("actions=")).collect();
+        Ok(rules.join("\n"))
+    }
+
     /// Addresses, route and neighbours of the bridge below a tunnel port.
     fn connect_underlay(&mut self, tunnel: &Tunnel, neighbours: &[(&str, &str)]) {
         let bridge = underlay(tunnel.over);
@@ -128,6 +161,9 @@ impl Ovs {
     }
 
     /// Hands packets to their ports, one by one, in order; returns when all are through.
+    ///
+    /// # Panics
+    /// If Open vSwitch does not take them.
     pub fn send(&mut self, packets: &[(PortNo, Vec<u8>)]) {
         let mut last: Option<PortNo> = None;
         for (index, (port, frame)) in packets.iter().enumerate() {
@@ -323,7 +359,7 @@ fn tunnel_options(tunnel: &Tunnel) -> String {
         TunnelKind::Geneve => "geneve",
         TunnelKind::Gtpu => "gtpu",
     };
-    let remote = tunnel.remote_ip.map_or("flow".to_owned(), |remote| remote.to_string());
+    let remote = tunnel.remote_ip.map_or_else(|| "flow".to_owned(), |remote| remote.to_string());
     let tos = match tunnel.tos {
         OuterTos::Fixed(tos) => tos.to_string(),
         OuterTos::Inherit => "inherit".to_owned(),

@@ -81,6 +81,11 @@ impl<'a> MatchReader<'a> {
                 doubts.push(Doubt::Ignored { field: word.name, needs: word.needs.words() });
             }
         }
+        let key = &mut self.matching.key;
+        if key.value.get(Field::VlanTci) == 0 && key.mask.get(Field::VlanTci) & PRESENT != 0 {
+            // No tag is one bit of a frame, whatever vid and priority the rule spells out.
+            key.mask.set(Field::VlanTci, PRESENT);
+        }
         Ok((self.matching, doubts))
     }
 
@@ -92,15 +97,11 @@ impl<'a> MatchReader<'a> {
         key.constrain(field, value, mask);
     }
 
-    /// A frame without a tag has no priority; and "no tag" is one bit, not a vid.
-    fn check_tag(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let key = &mut self.matching.key;
-        let (value, mask) = (key.value.get(Field::VlanTci), key.mask.get(Field::VlanTci));
+    /// A frame without a tag has no priority.
+    fn check_tag(&self, item: &Item<'_>) -> Result<(), Fault> {
+        let value = self.matching.key.value.get(Field::VlanTci);
         if value & PRESENT == 0 && value & 0xe000 != 0 {
             return Err(item.bad_value("bit 0x1000, a tag, in a value with a priority"));
-        }
-        if value == 0 && mask & PRESENT != 0 {
-            key.mask.set(Field::VlanTci, PRESENT);
         }
         Ok(())
     }

@@ -144,6 +144,7 @@ fn tag(value: u128, mask: u128, items: &mut Vec<String>) {
         0x0fff => items.push(format!("set_field:{}->vlan_vid", value & 0xfff | 0x1000)),
         0xe000 => items.push(format!("set_field:{}->vlan_pcp", value >> 13)),
         0xefff => items.push(format!("set_field:{:#06x}->vlan_tci", value | 0x1000)),
+        bits if bits & 0xe000 == 0 => items.push(number("vlan_vid", (value & bits, bits), 0x1fff)),
         bits => items.push(format!("set_field:{:#06x}/{bits:#06x}->vlan_tci", value & bits)),
     }
 }
