@@ -115,8 +115,10 @@ impl<M: CardMemory> Card<M> {
     /// happens; doorbells are not foreseen.
     #[must_use]
     pub fn next_event(&self) -> Option<u64> {
+        let unannounced =
+            self.completions.is_behind() || self.receive.iter().any(ReceiveQueue::is_behind);
         let departures = self.ports.iter().filter_map(Port::next_departure);
-        departures.chain(self.commands.next_due()).min()
+        departures.chain(self.commands.next_due()).chain(unannounced.then_some(self.clock)).min()
     }
 
     /// The next frame that has left a port by the time of the last call with a time.
@@ -168,6 +170,7 @@ impl<M: CardMemory> Card<M> {
     fn run_due(&mut self) {
         while let Some(fetched) = self.commands.next(self.clock) {
             self.run(&fetched);
+            self.finish_releases();
         }
     }
 

@@ -89,6 +89,11 @@ impl Completions {
         }
     }
 
+    /// Whether there are answers that the host has not been told of.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.changed
+    }
+
     /// Writes what has room and interrupts.
     pub(crate) fn publish(&mut self, memory: &impl CardMemory) -> Result<(), u32> {
         let mut wrote = std::mem::take(&mut self.changed);

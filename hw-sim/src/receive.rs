@@ -85,6 +85,11 @@ impl ReceiveQueue {
         Ok(())
     }
 
+    /// Whether there are frames that the host has not been told of.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.changed
+    }
+
     /// Brings the register up to date and interrupts.
     pub(crate) fn publish(&mut self, memory: &impl CardMemory) {
         if std::mem::take(&mut self.changed) {
