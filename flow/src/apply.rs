@@ -7,6 +7,7 @@
 //!   of 0 stays 0, one that becomes 0 is sent as 0xffff (RFC 768).
 //! - A push keeps all tags of the frame, also a third (Open vSwitch, whose flows hold two, loses one
 //!   unless an earlier packet has made the flow).
+//! - Ports of first fragments are written and never matched: in the key they are 0.
 //! - A VLAN rewrite keeps the frame's DEI bit.
 
 mod edit;
@@ -188,6 +189,7 @@ fn update_checksum(bytes: &mut [u8], at: usize, old: &[u8], new: &[u8]) {
 /// match it.
 pub fn apply_to_key(key: &mut Key, step: Step) {
     match step {
+        Step::Set { field: Field::L4Src | Field::L4Dst, .. } if key.get(Field::IpFrag) != 0 => {}
         Step::Set { field, value, mask } if is_settable(key, field) => {
             let mask = if field == Field::VlanTci { mask & 0xefff } else { mask };
             key.set(field, (key.get(field) & !mask) | (value & mask));

@@ -241,7 +241,7 @@ fn parse_upper(packet: &[u8], network: Network, upper: Upper, parsed: &mut Parse
     let segment = &packet[upper.offset..];
     let (transport, checksum) = find_transport(segment, network, upper.protocol);
     let is_igmp = network == Network::Ipv4 && upper.protocol == transport::IGMP;
-    if is_igmp && segment.len() >= transport::ICMP_LEN {
+    if is_igmp && upper.fragment == 0 && segment.len() >= transport::ICMP_LEN {
         // Not matchable, yet part of the key that tunnels are hashed by.
         key.set(Field::L4Src, u128::from(segment[0]));
         key.set(Field::L4Dst, u128::from(segment[1]));
@@ -256,8 +256,11 @@ fn parse_upper(packet: &[u8], network: Network, upper: Upper, parsed: &mut Parse
         Transport::Icmp | Transport::Icmpv6 => (u16::from(segment[0]), u16::from(segment[1])),
         _ => (word(segment, 0), word(segment, 2)),
     };
-    key.set(Field::L4Src, u128::from(ports.0));
-    key.set(Field::L4Dst, u128::from(ports.1));
+    // Rules see no ports of fragments, first ones neither (Open vSwitch, `frags=normal`).
+    if upper.fragment == 0 {
+        key.set(Field::L4Src, u128::from(ports.0));
+        key.set(Field::L4Dst, u128::from(ports.1));
+    }
     layout.transport = transport;
     match transport {
         Transport::Tcp => {
