@@ -2,8 +2,13 @@
 
 use super::Rig;
 use crate::nic::{CardQueue, RxSink, SmartNic, TxFrame};
+use crate::twin::bring_up::Phase;
+use crate::twin::queue::register_of;
+use std::sync::atomic::{AtomicBool, Ordering};
+use twinpath_abi::bus::Bus;
 use twinpath_abi::receive::ReceiveReason;
-use twinpath_flow::card::{DeathCause, EntryId, Reason, RxMeta};
+use twinpath_abi::register::queue;
+use twinpath_flow::card::{DeathCause, EntryId, Epoch, Event, Reason, RxMeta};
 use twinpath_flow::port::PortNo;
 
 #[derive(Default)]
@@ -97,8 +102,45 @@ fn a_receive_descriptor_that_no_card_writes_is_garbage_and_kills_the_card() {
         let mut frames = Frames::default();
         assert_eq!(queues[0].rx_burst(8, &mut frames), Err(DeathCause::Garbage));
         rig.run(1);
-        let dead = twinpath_flow::card::Event::Dead(DeathCause::Garbage);
+        let dead = Event::Dead(DeathCause::Garbage);
         assert!(rig.events.contains(&dead));
         assert_eq!(queues[0].rx_burst(8, &mut frames), Ok(0), "inert afterwards");
+    }
+}
+
+#[test]
+fn a_worker_in_the_middle_of_its_bursts_never_reaches_a_card_that_was_reset() {
+    for _ in 0..8 {
+        let mut rig = Rig::up();
+        let mut old = queues(&mut rig).swap_remove(0);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let frame = TxFrame { port: PortNo(4), data: &[7; 60] };
+                let mut frames = Frames::default();
+                while !stop.load(Ordering::Relaxed) {
+                    old.tx_burst(&[frame]);
+                    old.rx_burst(4, &mut frames).unwrap();
+                }
+            });
+            rig.run(1);
+            rig.twin.reset(rig.now).unwrap();
+            // The worker's burst ends in real time, so the card's time stands still meanwhile.
+            while matches!(rig.twin.phase, Phase::Quiescing(_)) {
+                rig.twin.poll(rig.now, &mut rig.events);
+                std::thread::yield_now();
+            }
+            rig.run(10);
+            let sent = rig.card.sent.len();
+            let doorbell = register_of(0, &queue::TX_PRODUCER);
+            for _ in 0..50 {
+                rig.run(1);
+                assert_eq!(rig.card.memory.read32(doorbell), 0);
+                std::thread::yield_now();
+            }
+            assert_eq!(rig.card.sent.len(), sent);
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(rig.events.contains(&Event::Up(Epoch(2))));
     }
 }
