@@ -172,6 +172,7 @@ fn walk_extensions(packet: &[u8]) -> Option<Walk> {
         }
         walk.routed |= walk.proto == 43 && rest[3] != 0;
         let fragment = if walk.proto == 44 { half(rest, 2) } else { 0 };
+        walk.routed |= walk.proto == 44 && fragment & 0xfff9 == 0;
         walk.at += bytes;
         if fragment & 0xfff8 != 0 {
             return Some(Walk { proto: 44, frag: 3, ..walk });
@@ -211,12 +212,17 @@ fn parse_l4(frame: &[u8], key: &mut KeyBytes, headers: &mut Headers) {
     }
     headers.l4 = l4;
     if matches!(proto, 1 | 2 | 58) {
-        key[L4_SRC.start + 1] = segment[0];
-        key[L4_DST.start + 1] = segment[1];
+        // Of a fragment, the first one too, no ports are matched (§5.5).
+        if key[IP_FRAG] == 0 {
+            key[L4_SRC.start + 1] = segment[0];
+            key[L4_DST.start + 1] = segment[1];
+        }
         return;
     }
-    key[L4_SRC].copy_from_slice(&segment[..2]);
-    key[L4_DST].copy_from_slice(&segment[2..4]);
+    if key[IP_FRAG] == 0 {
+        key[L4_SRC].copy_from_slice(&segment[..2]);
+        key[L4_DST].copy_from_slice(&segment[2..4]);
+    }
     if proto == 6 {
         key[TCP_FLAGS].copy_from_slice(&(half(segment, 12) & 0x0fff).to_be_bytes());
         let offset = usize::from(segment[12] >> 4) * 4;
