@@ -95,6 +95,70 @@ fn an_exact_entry_lives_only_where_its_hash_says_and_moves_with_its_counts() {
     assert_eq!(deleted.counters.unwrap().packets, 3);
     assert_eq!(host.left(2).len(), 3);
     assert!(host.receive_all().is_empty());
+    // The bank is empty: the moves left nothing behind.
+    let operand = host.operand(&mask);
+    host.done(Command::SetMask { table: 0, mask: operand });
+}
+
+#[test]
+fn an_entry_of_a_later_generation_does_not_serve_yet_nor_one_of_an_earlier_still() {
+    let mut host = Host::new("tiny");
+    let image = EntryImage { from: 2, until: 3, ..entry(1, 7, 2) };
+    host.add(ternary(0, 1), &image, Holding::Direct);
+    for (generation, served) in [(1, 0), (2, 1), (3, 0)] {
+        host.done(Command::Commit { generation });
+        host.card.port_in(0, &frame(7, 1), host.now);
+        assert_eq!(host.left(1).len(), served, "generation {generation}");
+        let frames = host.receive_all();
+        assert_eq!(frames.len(), 1 - served);
+        assert!(frames.iter().all(|frame| frame.meta.generation == generation));
+    }
+}
+
+#[test]
+fn the_lowest_table_wins_and_alone_counts() {
+    let mut host = Host::new("tiny");
+    host.add(ternary(1, 1), &entry(1, 7, 2), Holding::Direct);
+    host.add(ternary(0, 2), &entry(2, 7, 4), Holding::Direct);
+    let (mask, value) = matching(1, 7);
+    let operand = host.operand(&mask);
+    host.done(Command::SetMask { table: 1, mask: operand });
+    let slots = Profile::named("tiny").unwrap().banks[1].slots;
+    let exact = EntryRef { table: 1, place: slots * 4, id: 3 };
+    let image = EntryImage { mask: [0; 64], matching: value, ..entry(3, 7, 8) };
+    assert_eq!(host.add(exact, &image, Holding::Direct).status, 0);
+    for (at, port) in [(exact, 3), (ternary(0, 2), 2), (ternary(1, 1), 1)] {
+        host.card.port_in(0, &frame(7, 1), host.now);
+        assert_eq!(host.left(port).len(), 1);
+        let deleted = host.done(Command::Delete { at, until: None });
+        assert_eq!(deleted.counters.unwrap().packets, 1);
+    }
+    host.card.port_in(0, &frame(7, 1), host.now);
+    assert_eq!(host.receive_all().len(), 1);
+}
+
+#[test]
+fn frames_longer_than_a_port_allows_are_dropped_and_counted() {
+    let mut host = Host::new("tiny");
+    host.add(ternary(0, 1), &entry(1, 7, 2), Holding::Direct);
+    let mut settings = twinpath_abi::port::SetPort {
+        index: 1,
+        number: 2,
+        enabled: true,
+        mtu_in: 9216,
+        mtu_out: 59,
+    };
+    host.done(Command::SetPort(settings));
+    host.card.port_in(0, &frame(7, 1), host.now);
+    (settings.mtu_in, settings.mtu_out) = (59, 60);
+    host.done(Command::SetPort(settings));
+    host.card.port_in(0, &frame(7, 2), host.now);
+    host.card.port_in(1, &frame(7, 3), host.now);
+    host.settle();
+    assert_eq!(host.left(1), [frame(7, 2)]);
+    assert_eq!(host.port_counter(1, reg::port::TX_TOO_LONG), 1);
+    assert_eq!(host.port_counter(1, reg::port::RX_TOO_LONG), 1);
+    assert_eq!(host.port_counter(0, reg::port::DECIDED), 2);
 }
 
 #[test]
