@@ -7,9 +7,9 @@ use crate::statistics::{
     CardView, FlowCounts, Packets, PortView, RuleView, Statistics, TableView, TimeView,
 };
 use twinpath_flow::counters::Counts;
-use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::field::FIELDS;
+use twinpath_flow::key::{Key, Line};
 use twinpath_flow::pipeline::PlacedRule;
-use twinpath_flow::text::match_text;
 use twinpath_flow::time::Time;
 
 /// The statistics of `session` as of now.
@@ -95,14 +95,38 @@ fn card(session: &mut Session) -> Option<CardView> {
                 name: table.name,
                 used: table.used,
                 capacity: table.capacity,
-                mask: table.mask.map(mask_text),
+                mask: table.mask.as_ref().map(mask_text),
             })
             .collect(),
     })
 }
 
-/// The fields of a mask: the match it would be with every bit set.
-fn mask_text(mask: Line) -> String {
-    let mask = Key { head: mask, tail: Line::ZERO };
-    match_text(&MaskedKey::new(&mask, mask), None)
+/// The fields of a mask, each with the number of bits if not all of them: `in_port, nw_dst/20`.
+fn mask_text(mask: &Line) -> String {
+    let mask = Key { head: *mask, tail: Line::ZERO };
+    let fields = FIELDS.iter().filter(|spec| mask.get(spec.field) != 0);
+    let texts: Vec<String> = fields
+        .map(|spec| {
+            let bits = mask.get(spec.field);
+            if bits == spec.field.full_mask() {
+                spec.name.to_owned()
+            } else {
+                format!("{}/{}", spec.name, bits.count_ones())
+            }
+        })
+        .collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinpath_flow::field::Field;
+
+    #[test]
+    fn a_mask_names_its_fields_and_how_many_bits_of_them() {
+        let mask = Key::ZERO.with(Field::InPort, 0xffff).with(Field::IpDst, 0xffff_f000);
+        assert_eq!(mask_text(&mask.head), "in_port, ip_dst/20");
+        assert_eq!(mask_text(&Line::ZERO), "");
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 const RULES_SHOWN: usize = 20;
 
 /// Characters of a match shown.
-const MATCH_WIDTH: usize = 42;
+const MATCH_WIDTH: usize = 38;
 
 /// The statistics as tables; `wall` is how long the run took by the clock.
 pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String {
