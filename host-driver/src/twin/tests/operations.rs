@@ -3,6 +3,8 @@
 use super::{Rig, Seen, entry, key, mask};
 use crate::nic::SmartNic;
 use std::sync::Arc;
+use twinpath_abi::command::opcode;
+use twinpath_abi::completion::Status;
 use twinpath_flow::card::{EntryId, Event, FlowOp, Generation, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
@@ -204,6 +206,11 @@ fn a_held_add_names_a_fence_and_release_ends_it() {
     let tag = rig.tag();
     let again = rig.operate(FlowOp::Release { tag, id: EntryId(1) });
     assert_eq!(again, Err(Refusal::Card(16)));
+    // An entry that is no longer held cannot overflow: a card that says so is not believed.
+    rig.card.complete((0, opcode::HOLD_OVERFLOW), Status::HoldOverflow, None, 1);
+    rig.run(1);
+    assert_eq!(rig.events, []);
+    assert_eq!(rig.card.hit(&key(1).head.0), Some(1));
 }
 
 #[test]

@@ -144,3 +144,28 @@ fn a_worker_in_the_middle_of_its_bursts_never_reaches_a_card_that_was_reset() {
         assert!(rig.events.contains(&Event::Up(Epoch(2))));
     }
 }
+
+/// Resets the card in the middle of a burst.
+struct Resetting<'a>(&'a mut Rig);
+
+impl RxSink for Resetting<'_> {
+    fn frame(&mut self, _: RxMeta, length: usize, fill: &mut dyn FnMut(&mut [u8])) {
+        let rig = &mut self.0;
+        rig.twin.reset(rig.now).unwrap();
+        rig.run(50);
+        assert!(matches!(rig.twin.phase, Phase::Quiescing(_)), "waits for the burst");
+        let mut bytes = vec![0; length];
+        fill(&mut bytes);
+        assert_eq!(bytes, [9; 60], "the ring is still this worker's");
+    }
+}
+
+#[test]
+fn a_reset_waits_for_the_burst_in_progress() {
+    let mut rig = Rig::up();
+    let mut old = queues(&mut rig).swap_remove(0);
+    rig.card.deliver(0, &[9; 60], |_| {});
+    assert_eq!(old.rx_burst(1, &mut Resetting(&mut rig)), Ok(1));
+    rig.run(10);
+    assert!(rig.events.contains(&Event::Up(Epoch(2))));
+}
