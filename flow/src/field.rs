@@ -31,9 +31,9 @@ pub enum Field {
     IpSrc,
     /// IPv6 destination, or in the last four bytes IPv4 destination or ARP target address.
     IpDst,
-    /// TCP, UDP, SCTP source port; ICMP type.
+    /// TCP, UDP, SCTP source port; ICMP type; 0 in fragments, first ones too.
     L4Src,
-    /// TCP, UDP, SCTP destination port; ICMP code.
+    /// TCP, UDP, SCTP destination port; ICMP code; 0 in fragments.
     L4Dst,
     /// Tunnel id: VNI or TEID; 0 when not decapsulated.
     TunId,

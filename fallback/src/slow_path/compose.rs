@@ -115,7 +115,11 @@ impl<'a> Composer<'a> {
         if self.has(field) {
             self.has_tunnel_target |= field == Field::TunDst;
             self.has_qfi |= field == Field::Qfi;
-            self.state.set(field, value, mask);
+            let is_port = matches!(field, Field::L4Src | Field::L4Dst);
+            // Tables see the ports of a first fragment as 0, whatever is written.
+            if !is_port || self.read(Field::IpFrag, 3) == 0 {
+                self.state.set(field, value, mask);
+            }
             self.steps.push(Step::Set { field, value: value & mask, mask });
         }
     }

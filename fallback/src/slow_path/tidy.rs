@@ -51,6 +51,10 @@ fn remove_unchanging(steps: &mut Vec<Step>, matching: &MaskedKey) {
     let mut known = *matching;
     steps.retain(|step| match *step {
         Step::Set { field, value, mask } => {
+            // The key of a fragment has no ports, whatever is in its bytes.
+            let is_whole =
+                known.mask.get(Field::IpFrag) & 1 != 0 && known.value.get(Field::IpFrag) & 1 == 0;
+            let is_port = matches!(field, Field::L4Src | Field::L4Dst);
             // The key of a neighbour message may not say what is in its bytes (RFC 4861); and that
             // tunnel values are set matters besides the value, as received ones are not used.
             let says_all = !matches!(
@@ -58,7 +62,10 @@ fn remove_unchanging(steps: &mut Vec<Step>, matching: &MaskedKey) {
                 Field::NdTarget | Field::ArpSha | Field::ArpTha | Field::TunDst | Field::Qfi
             );
             let is_known = known.mask.get(field) & mask == mask;
-            let is_idle = says_all && is_known && known.value.get(field) & mask == value;
+            let is_idle = says_all
+                && (is_whole || !is_port)
+                && is_known
+                && known.value.get(field) & mask == value;
             known.constrain(field, value, mask);
             !is_idle
         }
