@@ -70,6 +70,9 @@ pub(crate) struct PortView {
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
+    /// Frames the wire's socket dropped before they were read, as far as the system says so; they
+    /// were not received.
+    pub rx_missed: u64,
     /// Frames sent.
     pub tx_packets: u64,
     /// Their bytes.

@@ -12,7 +12,7 @@ use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::Rule;
 use twinpath_flow::time::Time;
 use twinpath_offload::io::{Input, Output, ResetCause};
-use twinpath_offload::{Engine, RuleStore, Settings};
+use twinpath_offload::{Engine, EngineEvent, RuleStore, Settings};
 
 /// What the engine wants of a card besides operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,7 +178,15 @@ impl Brain {
                 }
             }
             Output::ResetCard(cause) => self.wants.reset = Some(cause),
-            Output::Event(event) => self.events.event(now, event.to_string()),
+            Output::Event(event) => {
+                let repeats = matches!(event, EngineEvent::Refused { .. });
+                let text = event.to_string();
+                if repeats {
+                    self.events.repeated(now, "flows were not taken by the card", text);
+                } else {
+                    self.events.event(now, text);
+                }
+            }
         }
     }
 

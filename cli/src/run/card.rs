@@ -11,13 +11,13 @@ use std::time::Duration;
 use twinpath_abi::memory::SharedMemory;
 use twinpath_abi::register::BAR_BYTES;
 use twinpath_fallback::Packet;
-use twinpath_flow::card::{DeathCause, Event, Fence, Health, Reason, RxMeta};
+use twinpath_flow::card::{Event, Fence, Health, Reason, RxMeta};
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
 use twinpath_host_driver::twin::{Settings, Twin, dma_bytes};
 use twinpath_hw_sim::{Card, Profile};
-use twinpath_offload::io::{Input, ResetCause};
+use twinpath_offload::io::Input;
 
 /// Exchanges between card and host at one point in time; what is left waits for the next.
 const EXCHANGES_MAX: usize = 64;
@@ -245,7 +245,10 @@ impl CardPath {
     fn adopt_queues(&mut self) {
         self.fence = Fence::default();
         for mut lane in self.lanes.drain(..) {
-            lane.waiting.drain(..).for_each(|(_, packet)| self.software.pool.give(packet));
+            for (port, packet) in lane.waiting.drain(..) {
+                self.registers.drop_at(port);
+                self.software.pool.give(packet);
+            }
         }
         let queues = self.nic.take_queues().into_iter();
         self.lanes.extend(queues.map(|queue| Lane { queue, waiting: VecDeque::new() }));
@@ -257,7 +260,7 @@ impl CardPath {
         let mut intake = Intake { software: &mut self.software, scratch: Vec::new() };
         let taken = lane.queue.rx_burst(BURST_MAX, &mut intake).unwrap_or_else(|cause| {
             brain.events.error(now, format!("queue {index}: {cause}"));
-            brain.wants.reset = Some(garbage(cause));
+            brain.tell(now, Input::Card(Event::Dead(cause)));
             0
         });
         if self.software.is_waiting() {
@@ -324,11 +327,6 @@ impl CardPath {
         brain.tell(now, Input::Swept(sweep));
         true
     }
-}
-
-/// A queue that holds garbage is a card that cannot be trusted.
-const fn garbage(_cause: DeathCause) -> ResetCause {
-    ResetCause::Dead
 }
 
 impl Lane {

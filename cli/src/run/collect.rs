@@ -64,6 +64,7 @@ fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
         name: line.name.clone(),
         rx_packets: line.received.packets,
         rx_bytes: line.received.bytes,
+        rx_missed: line.wire.counters().receive_dropped,
         tx_packets: line.sent.packets,
         tx_bytes: line.sent.bytes,
         tx_dropped: line.send_dropped() + dropped_by_device,

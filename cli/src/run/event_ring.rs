@@ -13,7 +13,7 @@ pub(crate) const KEPT_MAX: usize = 256;
 pub(crate) struct Happening {
     /// Seconds since the run began, or of the captures.
     pub seconds: f64,
-    /// `event`, `error` or `controller`.
+    /// `event`, `error`, `refusal` (of a flow by the card) or `controller`.
     pub kind: &'static str,
     /// For people.
     pub text: String,
@@ -27,6 +27,9 @@ pub(crate) struct Happening {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<String>,
 }
+
+/// Kind of events that come in swarms.
+const SWARM: &str = "refusal";
 
 #[derive(Debug)]
 struct Copy {
@@ -42,6 +45,8 @@ pub(crate) struct EventRing {
     events: VecDeque<(Time, &'static str, String)>,
     copies: VecDeque<Copy>,
     copy_count: u64,
+    /// Length of the row of swarming events at the end.
+    swarm: u64,
 }
 
 impl EventRing {
@@ -55,6 +60,19 @@ impl EventRing {
     pub(crate) fn error(&mut self, now: Time, text: String) {
         tracing::error!("{text}");
         self.keep(now, "error", text);
+    }
+
+    /// Keeps an event that comes in swarms: only the last of a row, and how many they were.
+    pub(crate) fn repeated(&mut self, now: Time, swarm: &'static str, text: String) {
+        tracing::debug!("{text}");
+        let in_row = self.events.back().is_some_and(|(_, kind, _)| *kind == SWARM);
+        self.swarm = if in_row { self.swarm + 1 } else { 1 };
+        if in_row {
+            self.events.pop_back();
+        }
+        let count = self.swarm;
+        let text = if in_row { format!("{count} {swarm}, last: {text}") } else { text };
+        self.keep(now, SWARM, text);
     }
 
     fn keep(&mut self, now: Time, kind: &'static str, text: String) {
@@ -133,6 +151,12 @@ mod tests {
         let all = ring.happenings();
         assert_eq!((all.len(), ring.copy_count()), (257, 300));
         assert_eq!(all[0].text, "late");
+        for number in 1..4 {
+            ring.repeated(Time(400), "flows refused", format!("flow {number} refused"));
+        }
+        let all = ring.happenings();
+        assert_eq!((all.len(), all[257].kind), (258, "refusal"));
+        assert_eq!(all[257].text, "3 flows refused, last: flow 3 refused");
         assert_eq!(all[1].in_port, Some(44));
         assert_eq!(all[1].frame.as_deref(), Some("01ab"));
     }

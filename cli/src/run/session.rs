@@ -246,6 +246,9 @@ impl Session {
     /// Reads the rule file again; a bad one changes nothing.
     fn reload(&mut self) {
         let now = self.now;
+        if self.config.rules.is_none() {
+            return self.brain.events.event(now, "no rule file to read again".into());
+        }
         match super::rules::load(&self.config) {
             Ok(rules) => {
                 let count = rules.len();
