@@ -83,3 +83,17 @@ proptest! {
         live(seed, shape, Faults { refuse_add: 4, refuse_delete: 6, cancel_hold: 5 });
     }
 }
+
+#[test]
+fn packets_released_by_a_card_that_dies_at_once_are_not_counted_as_lost() {
+    let shape = Shape {
+        banks: 1,
+        bank_capacity: 4,
+        ternary_capacity: 2,
+        generations: true,
+        hold: true,
+        counters: true,
+    };
+    let faults = Faults { refuse_add: 4, refuse_delete: 6, cancel_hold: 5 };
+    live(14_472_277_691_633_466_504, shape, faults);
+}

@@ -322,13 +322,14 @@ impl World {
     pub(crate) fn work(&mut self, count: u64) {
         let Some(card) = self.card.as_mut() else { return };
         card.work(count, &mut self.random);
+        // Before the answers: one of them may end the card, and what it released has left it.
+        self.settle_holds();
         for _ in 0..count {
             let Some(event) = self.card.as_mut().and_then(|c| c.answer(&mut self.random)) else {
                 break;
             };
             self.tell(Input::Card(event));
         }
-        self.settle_holds();
     }
 
     /// Software has sent everything it was given.
