@@ -108,6 +108,7 @@ fn rules(command: &RulesCommand) -> Result<(), Failure> {
 fn check(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path)?;
     let rules = run::rules::load(&config).map_err(Failure::input)?;
+    run::sim::profile(&config)?;
     output::text(&format!(
         "{}: {} ports, {} rules, device {}\n",
         path.display(),

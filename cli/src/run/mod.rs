@@ -15,7 +15,7 @@ mod registers;
 pub(crate) mod rules;
 mod session;
 mod signals;
-mod sim;
+pub(crate) mod sim;
 mod software;
 
 use crate::args;
