@@ -197,7 +197,15 @@ impl Engine {
     pub(crate) fn offer_seen(&mut self, index: FlowIndex) -> Vec<(Option<Key>, WhyNot, u64)> {
         let Some(record) = self.flows.get_mut(index) else { return Vec::new() };
         let heat = record.heat.at(self.rounds.number);
+        let is_outside = record.entries.is_empty();
         let mut keys = std::mem::take(&mut record.keys);
+        let total = keys.iter().map(|(_, seen)| *seen).sum::<u64>().max(1);
+        // Entries are judged by their heat, which decays slowly; so must be what wants their places:
+        // a flow wholly outside lends each packet its share of the flow's heat.
+        let wanted = |seen: u64| {
+            let own = seen.saturating_mul(ONE);
+            if is_outside { own.max(heat / total * seen) } else { own }
+        };
         let mut failed = Vec::new();
         if keys.is_empty() {
             failed.extend(self.offer(index, None).err().map(|why| (None, why, heat)));
@@ -205,7 +213,7 @@ impl Engine {
         keys.retain(|(key, seen)| match self.offer(index, Some(key)) {
             Ok(()) => false,
             Err(why_not) => {
-                failed.push((Some(*key), why_not, seen.saturating_mul(ONE)));
+                failed.push((Some(*key), why_not, wanted(*seen)));
                 true
             }
         });
