@@ -82,6 +82,8 @@ impl Running {
 
     /// Ends the run and returns its summary, whose totals must add up.
     fn end(mut self) -> Value {
+        // Twice, as `timeout` does.
+        self.signal("-TERM");
         self.signal("-TERM");
         let mut text = String::new();
         std::io::Read::read_to_string(&mut self.child.stdout.take().unwrap(), &mut text).unwrap();

@@ -17,7 +17,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals. A second SIGINT or SIGTERM ends the process at once.
+    /// Catches the signals. A second SIGINT or SIGTERM changes nothing: the end is bounded anyway,
+    /// and `timeout` sends two at once.
     ///
     /// # Errors
     /// The system refuses.
@@ -26,7 +27,6 @@ impl Signals {
         bell.set_nonblocking(true)?;
         let (end, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&end))?;
             signal_hook::flag::register(signal, Arc::clone(&end))?;
             signal_hook::low_level::pipe::register(signal, ringer.try_clone()?)?;
         }
