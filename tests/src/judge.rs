@@ -1,5 +1,6 @@
 //! Cases, what a device under test makes of them, and where two outcomes differ.
 
+use crate::ovs::Ovs;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -184,6 +185,67 @@ impl Comparison {
         }
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// Seeds to run: `SEED` alone replays one; `RULE_SETS` says how many, else `count`.
+#[must_use]
+pub fn seeds(count: u64) -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("RULE_SETS").unwrap_or(count)).collect(),
+    }
+}
+
+/// Differing cases reported in full; more are only counted.
+const REPORTS_MAX: usize = 3;
+
+/// Runs every case on Open vSwitch and on `device`.
+///
+/// # Panics
+/// If they differ: with each case's name, the difference, and the packet that makes it.
+pub fn assert_equal(
+    cases: impl Iterator<Item = Case>,
+    comparison: &Comparison,
+    ovs: &mut Ovs,
+    device: &mut dyn Device,
+) {
+    let mut reports = Vec::new();
+    let mut names = Vec::new();
+    for case in cases {
+        let Some(difference) = comparison.difference(&case, &ovs.run(&case), &device.run(&case))
+        else {
+            continue;
+        };
+        if reports.len() < REPORTS_MAX {
+            let culprit = culprit(&case, comparison, ovs, device);
+            reports.push(format!("{}: {difference}\n{culprit}", case.name));
+        }
+        names.push(case.name);
+    }
+    assert!(names.is_empty(), "{} differ:\n{}", names.join(" "), reports.join("\n"));
+}
+
+/// The packet whose arrival makes the difference: found by halving the list, with a fresh state each
+/// time, so that differences between flows made by earlier packets are found too.
+fn culprit(case: &Case, comparison: &Comparison, ovs: &mut Ovs, device: &mut dyn Device) -> String {
+    let (mut good, mut bad) = (0, case.packets.len());
+    let mut difference = String::new();
+    while bad - good > 1 {
+        let middle = usize::midpoint(good, bad);
+        let part = Case { packets: case.packets[..middle].to_vec(), ..case.clone() };
+        match comparison.difference(&part, &ovs.run(&part), &device.run(&part)) {
+            Some(found) => (bad, difference) = (middle, found),
+            None => good = middle,
+        }
+    }
+    let (port, frame) = &case.packets[good];
+    format!(
+        "packet {good} of port {}: {}\n{difference}\nopen vswitch says:\n{}",
+        port.0,
+        hex(frame),
+        ovs.trace(*port, frame)
+    )
 }
 
 /// Hexadecimal digits of a frame.

@@ -5,7 +5,7 @@
 //! - *DEI*: we keep it when a VLAN tag is rewritten, Open vSwitch clears it.
 //! - *Later fragments*: Open vSwitch adjusts two payload bytes where it takes a checksum to be; we
 //!   never touch layer 4 there.
-//! - *Tunnels*: the UDP source port of the outer header.
+//! - *Tunnels*: the UDP source port of the outer header, and GTP-U's UDP checksum: ours is 0.
 
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
@@ -32,6 +32,10 @@ pub fn tunnel_differences_on_purpose(frame: &[u8]) -> Vec<u8> {
         _ => return masked,
     };
     masked[34..36].fill(0);
+    if inner == 42 {
+        // Open vSwitch computes the UDP checksum of GTP-U alone; it covers the source port.
+        masked[40..42].fill(0);
+    }
     if inner == 50 && masked.len() > inner {
         let inside = differences_on_purpose(&masked[inner..]);
         masked[inner..].copy_from_slice(&inside);

@@ -39,6 +39,11 @@ impl Drop for Ovs {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.join("ovs-vswitchd.log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("ovs-vswitchd: {}", lines[lines.len().saturating_sub(8)..].join("\n"));
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -364,9 +369,10 @@ fn tunnel_options(tunnel: &Tunnel) -> String {
         OuterTos::Fixed(tos) => tos.to_string(),
         OuterTos::Inherit => "inherit".to_owned(),
     };
+    // Without `local_ip`, which needs a route that only a kernel can give: the source address is
+    // that of the bridge below, and only packets for that address are decapsulated.
     format!(
-        "type={kind} options:key=flow options:local_ip={} options:remote_ip={remote} \
-         options:tos={tos} options:ttl={}",
-        tunnel.local_ip, tunnel.ttl
+        "type={kind} options:key=flow options:remote_ip={remote} options:tos={tos} options:ttl={}",
+        tunnel.ttl
     )
 }
