@@ -45,6 +45,8 @@ pub(crate) struct CardPath {
     events: Vec<Event>,
     fence: Fence,
     sweep_retry: Option<Time>,
+    /// Frames that were inside the card when it was reset.
+    reset_losses: u64,
 }
 
 /// A queue pair and what waits to be sent through it.
@@ -90,6 +92,7 @@ impl CardPath {
             events: Vec::new(),
             fence: Fence::default(),
             sweep_retry: None,
+            reset_losses: 0,
         }
     }
 
@@ -175,6 +178,7 @@ impl CardPath {
         fates.lose("ring_full", self.registers.sum(PortRegister::RxOverrun));
         fates.lose("port_refused", self.registers.sum(PortRegister::RxRefused));
         fates.lose("no_buffer", self.software.tally.no_buffer);
+        fates.lose("card_reset", self.reset_losses);
         let lost: u64 = fates.lost.iter().map(|(_, count)| count).sum();
         fates.held = received.saturating_sub(fates.card + fates.software + lost);
         fates
@@ -242,7 +246,10 @@ impl CardPath {
         moved
     }
 
+    /// Takes the queues of a card that came up; what was inside before is lost, if anything was.
     fn adopt_queues(&mut self) {
+        let received = self.registers.sum(PortRegister::RxPackets);
+        let inside = self.fates(received).held;
         self.fence = Fence::default();
         for mut lane in self.lanes.drain(..) {
             for (port, packet) in lane.waiting.drain(..) {
@@ -252,6 +259,8 @@ impl CardPath {
         }
         let queues = self.nic.take_queues().into_iter();
         self.lanes.extend(queues.map(|queue| Lane { queue, waiting: VecDeque::new() }));
+        let alive = self.registers.delivered(self.lanes.len()) + self.card.held() as u64;
+        self.reset_losses += inside.saturating_sub(alive);
     }
 
     /// Takes misses of one queue, decides them, and sends what comes of them.
@@ -299,7 +308,6 @@ impl CardPath {
     fn submit(&mut self, now: Time, brain: &mut Brain) -> bool {
         if let Some(cause) = brain.wants.reset.take() {
             brain.operations.clear();
-            self.registers.remember();
             brain.events.error(now, format!("card is reset: {cause}"));
             if let Err(error) = self.nic.reset(now) {
                 brain.events.error(now, format!("card reset: {error}"));

@@ -1,14 +1,18 @@
-//! The card's own counters of its ports, summed over resets.
+//! The card's own counters of its ports; a reset leaves them (`docs/nic-abi.md` §2.3).
 
 use std::collections::HashMap;
 use twinpath_abi::bus::Bus as _;
 use twinpath_abi::memory::SharedMemory;
-use twinpath_abi::register::{PORT_ARRAY, PORT_STRIDE, Register, port};
+use twinpath_abi::register::{
+    PORT_ARRAY, PORT_STRIDE, QUEUE_ARRAY, QUEUE_STRIDE, Register, port, queue,
+};
 use twinpath_flow::port::PortNo;
 
 /// A counter of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PortRegister {
+    /// Frames received, whatever became of them.
+    RxPackets,
     /// Frames the card decided alone.
     Decided,
     /// Received frames that were too long.
@@ -23,19 +27,10 @@ pub(crate) enum PortRegister {
     TxOverrun,
 }
 
-/// All of them, in order of declaration.
-const ALL: [PortRegister; 6] = [
-    PortRegister::Decided,
-    PortRegister::RxTooLong,
-    PortRegister::RxOverrun,
-    PortRegister::RxRefused,
-    PortRegister::TxTooLong,
-    PortRegister::TxOverrun,
-];
-
 impl PortRegister {
     const fn register(self) -> &'static Register {
         match self {
+            Self::RxPackets => &port::RX_PACKETS,
             Self::Decided => &port::DECIDED,
             Self::RxTooLong => &port::RX_TOO_LONG,
             Self::RxOverrun => &port::RX_OVERRUN,
@@ -46,12 +41,11 @@ impl PortRegister {
     }
 }
 
-/// Reads the counters; remembers what a reset is about to clear.
+/// Reads the counters.
 #[derive(Debug)]
 pub(crate) struct Registers {
     memory: SharedMemory,
-    /// By port: what was counted before the last reset.
-    past: Vec<[u64; ALL.len()]>,
+    ports: u32,
     /// Frames software could not send, by port.
     dropped: HashMap<PortNo, u64>,
 }
@@ -59,27 +53,26 @@ pub(crate) struct Registers {
 impl Registers {
     /// The counters of a card with so many ports.
     pub(crate) fn new(memory: SharedMemory, ports: usize) -> Self {
-        Self { memory, past: vec![[0; ALL.len()]; ports], dropped: HashMap::new() }
+        let ports = u32::try_from(ports).expect("a card has at most 64 ports");
+        Self { memory, ports, dropped: HashMap::new() }
     }
 
-    /// A counter of one port.
+    /// A counter of the port at `index`.
     pub(crate) fn read(&self, index: usize, counter: PortRegister) -> u64 {
-        self.past[index][counter as usize] + self.now(index, counter)
+        let index = u32::try_from(index).expect("a card has at most 64 ports");
+        self.at(index, counter)
     }
 
     /// A counter of all ports.
     pub(crate) fn sum(&self, counter: PortRegister) -> u64 {
-        (0..self.past.len()).map(|index| self.read(index, counter)).sum()
+        (0..self.ports).map(|index| self.at(index, counter)).sum()
     }
 
-    /// Keeps what a reset clears.
-    pub(crate) fn remember(&mut self) {
-        for index in 0..self.past.len() {
-            for counter in ALL {
-                let now = self.now(index, counter);
-                self.past[index][counter as usize] += now;
-            }
-        }
+    /// Frames delivered to the first `queues` receive rings since the last reset.
+    pub(crate) fn delivered(&self, queues: usize) -> u64 {
+        let offsets = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(queues);
+        let producer = queue::RX_PRODUCER.offset;
+        offsets.map(|queue| u64::from(self.memory.read32(queue + producer))).sum()
     }
 
     /// Counts a frame that software could not send out of `port`.
@@ -92,8 +85,7 @@ impl Registers {
         self.dropped.get(&port).copied().unwrap_or_default()
     }
 
-    fn now(&self, index: usize, counter: PortRegister) -> u64 {
-        let index = u32::try_from(index).expect("a card has at most 64 ports");
+    fn at(&self, index: u32, counter: PortRegister) -> u64 {
         self.memory.read64(PORT_ARRAY + index * PORT_STRIDE + counter.register().offset)
     }
 }
