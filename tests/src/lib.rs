@@ -3,6 +3,7 @@
 //! - [`bench_card`]: the simulated card with its driver, stepped by hand.
 //! - [`judge`]: cases (ports, rules, packets), outcomes of a device under test, their comparison.
 //! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
+//! - [`guest`]: QEMU with a real kernel, VFIO and a `rocker` switch; `./check guest`.
 //! - [`capture`]: reads the captures that dummy ports write.
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
 //! - [`netns`]: network namespaces joined only by a running `twinpath`.
@@ -14,6 +15,7 @@
 
 pub mod bench_card;
 pub mod capture;
+pub mod guest;
 pub mod judge;
 pub mod mask;
 pub mod netns;
