@@ -78,6 +78,26 @@ fn large_frames_of_the_senders_stack_arrive_unchanged_over_packet_sockets() {
 }
 
 #[test]
+fn large_frames_inside_the_hosts_own_tunnel_are_cut_as_well() {
+    for checksum in ["udpcsum", "noudpcsum"] {
+        let laboratory = cable(NONE, Attachment::Veth);
+        for (host, own, other) in [(&laboratory.left, 1, 2), (&laboratory.right, 2, 1)] {
+            let ends = format!("local 10.9.0.{own} remote 10.9.0.{other} dev eth0 dstport 4789");
+            host.run(&format!("ip link add vx type vxlan id 7 {ends} {checksum}"));
+            host.run(&format!("ip address add 10.7.0.{own}/24 dev vx"));
+            host.run("ip link set vx up");
+        }
+        let target = ([10, 7, 0, 2], 5_000).into();
+        let [left, right] = transfer(&laboratory.left, &laboratory.right, target, 64 << 20);
+        assert_eq!(left, right, "{checksum}");
+        // A frame that could not be cut would have come again, smaller.
+        let again = laboratory.left.run("nstat -asz TcpRetransSegs");
+        assert!(again.contains("TcpRetransSegs                  0"), "{checksum}: {again}");
+        drop(laboratory.stop());
+    }
+}
+
+#[test]
 fn iperf3_loses_no_datagram() {
     let laboratory = cable(SIM, Attachment::Tap);
     let _server = laboratory.right.start("iperf3 -s -1");
