@@ -11,6 +11,8 @@ use crate::netns::{Namespace, wait_for};
 
 /// Longest silence of a TCP connection.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Longest transfer: a gigabyte takes a quarter of a minute.
+const TRANSFER_MAX: Duration = Duration::from_secs(120);
 /// Silence after which a UDP receiver takes no more to come.
 const UDP_SILENCE: Duration = Duration::from_secs(2);
 /// Bytes written at once.
@@ -72,7 +74,7 @@ fn connect(target: SocketAddr) -> TcpStream {
 /// checksum of each side.
 ///
 /// # Panics
-/// When the connection breaks or is silent for twenty seconds.
+/// When the connection breaks, is silent for twenty seconds or takes more than two minutes.
 #[must_use]
 pub fn transfer(
     from: &Namespace,
@@ -80,19 +82,23 @@ pub fn transfer(
     target: SocketAddr,
     length: usize,
 ) -> [(usize, u64); 2] {
+    let (done, is_done) = std::sync::mpsc::channel();
     let receiver = to.thread(move || {
         let mut connection = accept(&listen(target));
         let (mut stream, mut total) = (Stream::new(), 0);
         let mut chunk = vec![0; CHUNK_LEN];
         loop {
             match connection.read(&mut chunk).expect("the connection stays up") {
-                0 => break (total, stream.checksum),
+                0 => break,
                 count => {
                     stream.sum(&chunk[..count]);
                     total += count;
                 }
             }
         }
+        // Nobody listens any more when it took too long.
+        let _ = done.send(());
+        (total, stream.checksum)
     });
     let sender = from.thread(move || {
         let mut connection = connect(target);
@@ -105,6 +111,7 @@ pub fn transfer(
         }
         (length / CHUNK_LEN * CHUNK_LEN, stream.checksum)
     });
+    is_done.recv_timeout(TRANSFER_MAX).expect("the transfer neither crawls nor breaks");
     [sender.join().expect("the sender is done"), receiver.join().expect("the receiver is done")]
 }
 
