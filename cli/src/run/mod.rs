@@ -8,6 +8,7 @@ mod event_ring;
 pub(crate) mod explain;
 pub(crate) mod forwarder;
 pub(crate) mod history;
+mod host;
 mod poll;
 mod ports;
 mod reference;

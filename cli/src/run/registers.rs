@@ -1,12 +1,10 @@
 //! The card's own counters of its ports; a reset leaves them (`docs/nic-abi.md` §2.3).
 
-use std::collections::HashMap;
 use twinpath_abi::bus::Bus as _;
 use twinpath_abi::memory::SharedMemory;
 use twinpath_abi::register::{
     PORT_ARRAY, PORT_STRIDE, QUEUE_ARRAY, QUEUE_STRIDE, Register, port, queue,
 };
-use twinpath_flow::port::PortNo;
 
 /// A counter of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +44,13 @@ impl PortRegister {
 pub(crate) struct Registers {
     memory: SharedMemory,
     ports: u32,
-    /// Frames software could not send, by port.
-    dropped: HashMap<PortNo, u64>,
 }
 
 impl Registers {
     /// The counters of a card with so many ports.
     pub(crate) fn new(memory: SharedMemory, ports: usize) -> Self {
         let ports = u32::try_from(ports).expect("a card has at most 64 ports");
-        Self { memory, ports, dropped: HashMap::new() }
+        Self { memory, ports }
     }
 
     /// A counter of the port at `index`.
@@ -73,16 +69,6 @@ impl Registers {
         let offsets = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(queues);
         let producer = queue::RX_PRODUCER.offset;
         offsets.map(|queue| u64::from(self.memory.read32(queue + producer))).sum()
-    }
-
-    /// Counts a frame that software could not send out of `port`.
-    pub(crate) fn drop_at(&mut self, port: PortNo) {
-        *self.dropped.entry(port).or_default() += 1;
-    }
-
-    /// Frames that software could not send out of `port`.
-    pub(crate) fn dropped_at(&self, port: PortNo) -> u64 {
-        self.dropped.get(&port).copied().unwrap_or_default()
     }
 
     fn at(&self, index: u32, counter: PortRegister) -> u64 {
