@@ -4,6 +4,7 @@
 //! - [`judge`]: cases (ports, rules, packets), outcomes of a device under test, their comparison.
 //! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
 //! - [`guest`]: QEMU with a real kernel, VFIO and a `rocker` switch; `./check guest`.
+//! - [`generated`]: random cases; [`binary`]: the program as a device.
 //! - [`capture`]: reads the captures that dummy ports write.
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
 //! - [`netns`]: network namespaces joined only by a running `twinpath`.
@@ -14,8 +15,10 @@
 #![expect(clippy::missing_panics_doc, reason = "a test harness panics where a test fails")]
 
 pub mod bench_card;
+pub mod binary;
 pub mod capture;
 pub mod guest;
+pub mod generated;
 pub mod judge;
 pub mod mask;
 pub mod netns;

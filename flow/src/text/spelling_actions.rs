@@ -63,8 +63,15 @@ impl ActionSpeller<'_> {
             Field::IpSrc | Field::IpDst | Field::NdTarget | Field::TunSrc | Field::TunDst => {
                 items.push(format!("set_field:{}", self.address(field, value, mask)));
             }
+            Field::L4Src | Field::L4Dst if self.is_icmp() => {
+                items.push(number(self.name(field), (value & 0xff, mask & 0xff), 0xff));
+            }
             _ => items.push(number(self.name(field), (value, mask), field.full_mask())),
         }
+    }
+
+    fn is_icmp(&self) -> bool {
+        Prerequisite::Icmp.holds(self.matching) || Prerequisite::Icmpv6.holds(self.matching)
     }
 
     fn address(&self, field: Field, value: u128, mask: u128) -> String {
