@@ -33,6 +33,7 @@ pub fn case(seed: u64, ports: &Arc<PortTable>, packets: usize, ttls: Ttls) -> Ca
         if ttls == Ttls::One {
             frame = with_ttl(&frame, port, ports);
         }
+        complete(&mut frame);
         // What becomes of a third tag depends on earlier packets in Open vSwitch: such a packet is
         // given fewer tags, from the inside.
         while tag_count(&frame) > 0 && has_third_tag(&pipeline, &frame, port) {
@@ -57,8 +58,19 @@ fn has_third_tag(pipeline: &Pipeline, frame: &[u8], port: PortNo) -> bool {
     reference::process(pipeline, frame, port).tags_max > 2
 }
 
-/// VLAN tags of a frame.
+/// VLAN tags of a frame, an incomplete one too.
 fn tag_count(frame: &[u8]) -> usize {
     let is_tag = |at: &usize| matches!(frame.get(*at..*at + 2), Some([0x81, 0] | [0x88, 0xa8]));
-    (12..).step_by(4).take_while(is_tag).filter(|at| frame.len() >= at + 6).count()
+    (12..).step_by(4).take_while(is_tag).count()
+}
+
+/// Lengthens a frame that ends within a VLAN tag or an MPLS label: Open vSwitch cannot read its own
+/// flow for such frames back, and forgets what the flow has counted.
+fn complete(frame: &mut Vec<u8>) {
+    let tags_end = 14 + 4 * tag_count(frame);
+    let is_mpls = matches!(frame.get(tags_end - 2..tags_end), Some([0x88, 0x47 | 0x48]));
+    let length = if is_mpls { tags_end + 4 } else { tags_end };
+    if frame.len() < length {
+        frame.resize(length, 0);
+    }
 }
