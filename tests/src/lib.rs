@@ -17,8 +17,8 @@
 pub mod bench_card;
 pub mod binary;
 pub mod capture;
-pub mod guest;
 pub mod generated;
+pub mod guest;
 pub mod judge;
 pub mod mask;
 pub mod netns;
