@@ -5,6 +5,7 @@
 //!   `twinpath_abi::bus::Bus`.
 //! - [`pci`]: PCI functions in sysfs: discovery, binding, configuration space.
 //! - [`vfio`]: the transport of a real PCI function through the kernel's VFIO.
+//! - [`vfio_user`]: the transport of a twin card that another process serves, and its server.
 //!
 //! A driver knows nothing of pipelines or policy: it is told entries and places them. It never
 //! waits and never reads a clock: every call takes the time, and bring-up, reset, completions and
@@ -14,3 +15,4 @@ pub mod nic;
 pub mod pci;
 pub mod twin;
 pub mod vfio;
+pub mod vfio_user;
