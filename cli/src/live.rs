@@ -2,6 +2,7 @@
 
 use crate::run::forwarder::Fates;
 use crate::run::history::ratio;
+use crate::view::known;
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 use twinpath_flow::time::Time;
@@ -67,7 +68,7 @@ fn line(received: u64, fates: &Fates, elapsed: Duration, rate: u64) -> String {
     format!(
         "{:.1} s  {received} received ({rate}/s)  card {}  software {}  offloaded {share}  lost {lost}",
         elapsed.as_secs_f64(),
-        fates.card,
+        known(fates.card),
         fates.software,
     )
 }
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_line_fits_a_terminal_and_says_what_counts() {
-        let mut fates = Fates { card: 900, software: 100, ..Fates::default() };
+        let mut fates = Fates { card: Some(900), software: 100, ..Fates::default() };
         fates.lose("ring_full", 2);
         let text = line(1002, &fates, Duration::from_millis(1500), 668);
         assert_eq!(

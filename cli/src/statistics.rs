@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Statistics {
     /// Name of the run.
     pub name: String,
-    /// `sim`, `none` or `reference`.
+    /// `vfio`, `sim`, `none` or `reference`.
     pub device: String,
     /// Time of the run.
     pub time: TimeView,
@@ -42,24 +42,25 @@ pub(crate) struct TimeView {
     pub seconds: f64,
 }
 
-/// Received packets; each has exactly one fate: received = card + software + lost + held.
+/// Received packets; each has exactly one fate: received = card + software + lost + held. A card
+/// that does not count leaves all but software's part unknown: null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Packets {
     /// All.
-    pub received: u64,
+    pub received: Option<u64>,
     /// Decided by the card alone.
-    pub card: u64,
+    pub card: Option<u64>,
     /// Decided by software.
     pub software: u64,
     /// Lost, by cause.
     pub lost: BTreeMap<String, u64>,
     /// Inside now.
-    pub held: u64,
+    pub held: Option<u64>,
     /// Decided by the rules to go nowhere, a part of card + software.
     pub dropped: u64,
 }
 
-/// A physical port; bytes without FCS.
+/// A physical port; bytes without FCS; null where the cable is the card's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PortView {
     /// Number.
@@ -67,16 +68,16 @@ pub(crate) struct PortView {
     /// Name.
     pub name: String,
     /// Frames received.
-    pub rx_packets: u64,
+    pub rx_packets: Option<u64>,
     /// Their bytes.
-    pub rx_bytes: u64,
+    pub rx_bytes: Option<u64>,
     /// Frames the wire's socket dropped before they were read, as far as the system says so; they
     /// were not received.
     pub rx_missed: u64,
     /// Frames sent.
-    pub tx_packets: u64,
+    pub tx_packets: Option<u64>,
     /// Their bytes.
-    pub tx_bytes: u64,
+    pub tx_bytes: Option<u64>,
     /// Frames that should have been sent and were not.
     pub tx_dropped: u64,
 }

@@ -278,6 +278,9 @@ pub enum DeathCause {
     /// A command was not answered within its deadline.
     #[error("command deadline passed")]
     Deadline,
+    /// The function was removed: unplugged, or taken away by the system.
+    #[error("removed")]
+    Removed,
     /// The card wrote something that no card would write.
     #[error("garbage in a ring")]
     Garbage,

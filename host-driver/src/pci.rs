@@ -2,4 +2,4 @@
 
 pub mod address;
 
-pub use address::Address;
+pub use address::{Address, AddressError};

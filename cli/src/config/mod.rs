@@ -15,6 +15,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use twinpath_fallback::wire::WireSpec;
 use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_host_driver::pci::Address;
 
 /// Most card queues (positions of a [`twinpath_flow::card::Fence`]).
 pub(crate) const WORKERS_MAX: u16 = 16;
@@ -22,6 +23,8 @@ pub(crate) const WORKERS_MAX: u16 = 16;
 /// What forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
+    /// The card at that address, through VFIO.
+    Vfio(Address),
     /// The simulated card in this process.
     Sim,
     /// The software path alone.
@@ -34,6 +37,7 @@ impl Device {
     /// As the configuration writes it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Vfio(_) => "vfio",
             Self::Sim => "sim",
             Self::None => "none",
             Self::Reference => "reference",
@@ -157,6 +161,9 @@ impl Config {
 
     /// Looks, without side effects, whether every wire can be opened and none is used twice.
     fn check_wires(&self) -> Result<(), ConfigError> {
+        if matches!(self.device, Device::Vfio(_)) {
+            return Ok(()); // The card has cables.
+        }
         let mut claims: Vec<(String, u16)> = Vec::new();
         for wire in &self.wires {
             let at = |fault| ConfigError::At { place: wire.place.clone(), fault };
@@ -184,7 +191,11 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
         "sim" => Ok(Device::Sim),
         "none" => Ok(Device::None),
         "reference" => Ok(Device::Reference),
-        later if later.starts_with("vfio:") || later.starts_with("vfio-user:") => {
+        given if given.starts_with("vfio:") => {
+            let address = given.trim_start_matches("vfio:").parse();
+            address.map(Device::Vfio).map_err(|error| (word.span(), Fault::Address(error)))
+        }
+        later if later.starts_with("vfio-user:") => {
             Err((word.span(), Fault::NotYet(later.to_owned())))
         }
         given => Err((
@@ -193,7 +204,7 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
                 what: "device",
                 given: given.to_owned(),
                 nearest: nearest(given, &["sim", "none", "reference"]),
-                expected: "\"sim\", \"none\" or \"reference\"",
+                expected: "\"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
             },
         )),
     }

@@ -63,8 +63,13 @@ pub(crate) enum Fault {
         expected: &'static str,
     },
     /// A device that later versions will know.
-    #[error("device {0:?} is not in this version; use \"sim\", \"none\" or \"reference\"")]
+    #[error(
+        "device {0:?} is not in this version; use \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\""
+    )]
     NotYet(String),
+    /// What follows `vfio:` is no address.
+    #[error(transparent)]
+    Address(#[from] twinpath_host_driver::pci::AddressError),
     /// A key that must be there.
     #[error("{table} needs {key:?}")]
     MissingKey {

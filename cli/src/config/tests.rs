@@ -87,8 +87,8 @@ fn every_fault_names_file_line_and_column() {
         ),
         (
             "\"sim\"",
-            "\"vfio:0000:03:00.0\"",
-            "2:10: device \"vfio:0000:03:00.0\" is not in this version; use \"sim\", \"none\" or \"reference\"",
+            "\"vfio-user:s\"",
+            "2:10: device \"vfio-user:s\" is not in this version; use \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
         ),
         (
             "\"sim\"",
@@ -123,4 +123,13 @@ fn a_missing_device_and_missing_ports_are_said() {
     assert!(complaint("").contains("needs \"device\""));
     let line = complaint("device = \"sim\"\n[[port]]\nnumber = 1\n");
     assert!(line.contains("1 physical ports; device \"sim\" takes 2 to 64"), "{line}");
+}
+
+#[test]
+fn a_real_card_is_named_by_its_address() {
+    let text = |device: &str| format!("device = \"{device}\"\n[[port]]\nnumber = 1\n");
+    let config = parse(&text("vfio:03:00.1")).unwrap();
+    assert_eq!(config.device, Device::Vfio("0000:03:00.1".parse().unwrap()));
+    let place = "conf/gateway.toml:1:10: ";
+    assert!(complaint(&text("vfio:3")).starts_with(&format!("{place}\"3\" is no pci address")));
 }

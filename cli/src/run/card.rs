@@ -135,7 +135,7 @@ impl CardPath {
     /// What became of the packets that went into the card.
     pub(crate) fn fates(&self, received: u64) -> Fates {
         let mut fates = Fates {
-            card: self.registers.sum(PortRegister::Decided),
+            card: Some(self.registers.sum(PortRegister::Decided)),
             software: self.software.decided(),
             dropped: self.software.tally.dropped,
             ..Fates::default()
@@ -148,7 +148,8 @@ impl CardPath {
         fates.lose("no_buffer", self.software.tally.no_buffer);
         fates.lose("card_reset", self.reset_losses);
         let lost: u64 = fates.lost.iter().map(|(_, count)| count).sum();
-        fates.held = received.saturating_sub(fates.card + fates.software + lost);
+        let decided = fates.card.unwrap_or_default() + fates.software;
+        fates.held = received.saturating_sub(decided + lost);
         fates
     }
 

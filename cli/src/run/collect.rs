@@ -19,7 +19,9 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
     let card = card(session);
     let session = &*session;
     let totals = session.brain.engine.totals();
-    let sample = Sample { received, card: fates.card, software: fates.software };
+    let sees_wires = session.forwarder.sees_wires();
+    let card_decided = fates.card.unwrap_or_default();
+    let sample = Sample { received, card: card_decided, software: fates.software };
     let half = session.history.second_half(sample);
     let seconds = |time: Time| time.since(session.origin.unwrap_or_default()).as_secs_f64();
     Statistics {
@@ -30,15 +32,15 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
             seconds: session.elapsed().as_secs_f64(),
         },
         packets: Packets {
-            received,
+            received: sees_wires.then_some(received),
             card: fates.card,
             software: fates.software,
             lost: fates.lost.iter().map(|(cause, count)| ((*cause).to_owned(), *count)).collect(),
-            held: fates.held,
+            held: sees_wires.then_some(fates.held),
             dropped: fates.dropped + totals.card_dropped.packets,
         },
         offload_ratio: ratio(fates.card, fates.software),
-        offload_ratio_second_half: ratio(half.0, half.1),
+        offload_ratio_second_half: ratio(fates.card.map(|_| half.0), half.1),
         ports: ports(session),
         rules: session.brain.pipeline().iter().map(|placed| rule(session, placed)).collect(),
         flows: FlowCounts {
@@ -55,18 +57,28 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
 
 fn ports(session: &Session) -> Vec<PortView> {
     let lines = session.ports.lines().iter().enumerate();
-    lines.map(|(index, line)| port(line, session.forwarder.send_dropped(index))).collect()
+    let sees_wires = session.forwarder.sees_wires();
+    lines
+        .map(|(index, line)| {
+            let mut view = port(line, session.forwarder.send_dropped(index));
+            if !sees_wires {
+                (view.rx_packets, view.rx_bytes) = (None, None);
+                (view.tx_packets, view.tx_bytes) = (None, None);
+            }
+            view
+        })
+        .collect()
 }
 
 fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
     PortView {
         number: line.number.0,
         name: line.name.clone(),
-        rx_packets: line.received.packets,
-        rx_bytes: line.received.bytes,
+        rx_packets: Some(line.received.packets),
+        rx_bytes: Some(line.received.bytes),
         rx_missed: line.wire.counters().receive_dropped,
-        tx_packets: line.sent.packets,
-        tx_bytes: line.sent.bytes,
+        tx_packets: Some(line.sent.packets),
+        tx_bytes: Some(line.sent.bytes),
         tx_dropped: line.send_dropped() + dropped_by_device,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::brain::Brain;
 use super::card::CardPath;
+use super::hardware::HardwarePath;
 use super::ports::Ports;
 use super::reference::Reference;
 use super::software::{Sent, Software};
@@ -12,13 +13,13 @@ use twinpath_flow::time::Time;
 /// What became of the packets received (design section 8); the causes of loss by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fates {
-    /// Decided by the card alone.
-    pub card: u64,
+    /// Decided by the card alone; `None` where it does not say.
+    pub card: Option<u64>,
     /// Decided by software.
     pub software: u64,
     /// Lost, by cause; causes that did not occur are absent.
     pub lost: Vec<(&'static str, u64)>,
-    /// Inside now.
+    /// Inside now, as far as that is known.
     pub held: u64,
     /// Decided by the rules to go nowhere, by software.
     pub dropped: u64,
@@ -38,6 +39,8 @@ impl Fates {
 pub(crate) enum Forwarder {
     /// `sim`.
     Card(Box<CardPath>),
+    /// `vfio:…`.
+    Hardware(Box<HardwarePath>),
     /// `none`.
     Software(Box<Software>),
     /// `reference`.
@@ -49,6 +52,8 @@ impl Forwarder {
     pub(crate) fn take(&mut self, now: Time, brain: &mut Brain, port: PortNo, frame: &[u8]) {
         match self {
             Self::Card(card) => card.take(now, port, frame),
+            // Its frames come through its queues.
+            Self::Hardware(_) => {}
             Self::Software(software) => {
                 let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
                 software.take((port, brain.generation(), now), frame.len(), fill);
@@ -62,6 +67,7 @@ impl Forwarder {
         brain.tick(now);
         match self {
             Self::Card(card) => card.advance(now, brain, ports),
+            Self::Hardware(card) => card.advance(now, brain),
             Self::Software(software) => {
                 if software.is_waiting() {
                     software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
@@ -75,10 +81,16 @@ impl Forwarder {
         }
     }
 
+    /// Whether every frame that comes in is seen here; cables of a real card are not.
+    pub(crate) const fn sees_wires(&self) -> bool {
+        !matches!(self, Self::Hardware(_))
+    }
+
     /// When something inside happens by itself; `None` when nothing will.
     pub(crate) fn next_event(&self) -> Option<Time> {
         match self {
             Self::Card(card) => card.next_event(),
+            Self::Hardware(card) => Some(card.next_event()),
             Self::Software(_) | Self::Reference(_) => None,
         }
     }
@@ -87,6 +99,7 @@ impl Forwarder {
     pub(crate) fn is_idle(&self) -> bool {
         match self {
             Self::Card(card) => card.is_idle(),
+            Self::Hardware(card) => card.is_idle(),
             Self::Software(software) => !software.is_waiting(),
             Self::Reference(reference) => reference.is_idle(),
         }
@@ -96,6 +109,7 @@ impl Forwarder {
     pub(crate) fn software(&self) -> Option<&Software> {
         match self {
             Self::Card(card) => Some(&card.software),
+            Self::Hardware(card) => Some(&card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
@@ -105,6 +119,7 @@ impl Forwarder {
     pub(crate) fn software_mut(&mut self) -> Option<&mut Software> {
         match self {
             Self::Card(card) => Some(&mut card.software),
+            Self::Hardware(card) => Some(&mut card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
@@ -114,6 +129,7 @@ impl Forwarder {
     pub(crate) fn card(&mut self, now: Time) -> Option<(String, String)> {
         match self {
             Self::Card(card) => Some(card.describe(now)),
+            Self::Hardware(card) => Some(card.describe(now)),
             Self::Software(_) | Self::Reference(_) => None,
         }
     }
@@ -122,6 +138,7 @@ impl Forwarder {
     pub(crate) fn send_dropped(&self, index: usize) -> u64 {
         match self {
             Self::Card(card) => card.send_dropped(index),
+            Self::Hardware(card) => card.send_dropped(index),
             // Counted at the port itself.
             Self::Software(_) | Self::Reference(_) => 0,
         }
@@ -136,15 +153,17 @@ impl Forwarder {
         brain.settle(now, self.software_mut());
         match self {
             Self::Card(card) => card.sweep_all(now, brain),
+            Self::Hardware(card) => card.sweep_all(now, brain),
             Self::Software(_) | Self::Reference(_) => now,
         }
     }
 
     /// What became of the packets so far, of `received` on all ports.
     pub(crate) fn fates(&self, received: u64) -> Fates {
-        let mut fates = Fates::default();
+        let mut fates = Fates { card: Some(0), ..Fates::default() };
         match self {
             Self::Card(card) => fates = card.fates(received),
+            Self::Hardware(card) => fates = card.fates(),
             Self::Software(software) => {
                 fates.software = software.decided();
                 fates.dropped = software.tally.dropped;

@@ -53,8 +53,9 @@ impl History {
     }
 }
 
-/// Card's share of what was decided; `None` when nothing was.
-pub(crate) fn ratio(card: u64, software: u64) -> Option<f64> {
+/// Card's share of what was decided; `None` when nothing was, or nobody knows.
+pub(crate) fn ratio(card: Option<u64>, software: u64) -> Option<f64> {
+    let card = card?;
     let decided = card + software;
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     (decided > 0).then(|| card as f64 / decided as f64)
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn nothing_decided_has_no_ratio() {
-        assert_eq!(ratio(0, 0), None);
-        assert_eq!(ratio(3, 1), Some(0.75));
+        assert_eq!(ratio(Some(0), 0), None);
+        assert_eq!(ratio(Some(3), 1), Some(0.75));
     }
 }

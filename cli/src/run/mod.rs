@@ -1,12 +1,15 @@
 //! `twinpath run`: sets a session up, forwards, and tells what came of it.
 
 mod answer;
+mod attach;
 mod brain;
+mod cable;
 mod card;
 mod collect;
 mod event_ring;
 pub(crate) mod explain;
 pub(crate) mod forwarder;
+mod hardware;
 pub(crate) mod history;
 mod host;
 mod poll;
@@ -29,14 +32,17 @@ use crate::live::Live;
 use crate::{output, view};
 use anyhow::Context as _;
 use brain::Brain;
+use cable::Cable;
 use card::CardPath;
 use forwarder::Forwarder;
+use hardware::HardwarePath;
 use history::History;
 use ports::{PortLine, Ports};
 use session::Session;
 use signals::Signals;
 use software::Software;
 use std::sync::Arc;
+use twinpath_fallback::wire::{Opened, WireSpec};
 use twinpath_flow::time::Time;
 use twinpath_offload::Settings;
 
@@ -62,6 +68,11 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             let ports = &config.ports;
             let card = CardPath::new(profile, ports, config.workers, software, now);
             Forwarder::Card(Box::new(card))
+        }
+        (Device::Vfio(address), _) => {
+            let ports = Arc::clone(&config.ports);
+            let card = HardwarePath::open(address, ports, software).map_err(Failure::run)?;
+            Forwarder::Hardware(Box::new(card))
         }
         (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software)),
     };
@@ -115,8 +126,16 @@ fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
 
 fn open_wires(config: &Config) -> Result<Ports, Failure> {
     let mut lines = Vec::with_capacity(config.wires.len());
+    let has_cables = matches!(config.device, Device::Vfio(_));
+    if has_cables && config.wires.iter().any(|wire| !matches!(wire.wire, WireSpec::Null)) {
+        tracing::info!("device vfio has cables of its own: wires are ignored");
+    }
     for wire in &config.wires {
-        let opened = wire.wire.open(&config.folder).map_err(Failure::run)?;
+        let opened = if has_cables {
+            Opened { wire: Box::new(Cable), notices: Vec::new() }
+        } else {
+            wire.wire.open(&config.folder).map_err(Failure::run)?
+        };
         for notice in opened.notices {
             tracing::warn!("port {}: {notice}", wire.number.0);
         }

@@ -1,7 +1,6 @@
 //! A run in progress: wires, forwarder, brain, control socket; its event loop.
 
 use super::brain::Brain;
-use super::card::BringUpError;
 use super::forwarder::Forwarder;
 use super::history::{History, Sample};
 use super::ports::Ports;
@@ -75,7 +74,7 @@ impl Session {
     ///
     /// # Errors
     /// The card does not come up.
-    pub(crate) fn start(&mut self) -> Result<(), BringUpError> {
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         if self.ports.are_virtual() {
             self.origin = self.ports.next_arrival().map(|(time, _)| time);
             self.now = self.origin.unwrap_or_default();
@@ -83,8 +82,10 @@ impl Session {
             self.now = self.clock.now();
             self.origin = Some(self.now);
         }
-        if let Forwarder::Card(card) = &mut self.forwarder {
-            self.now = card.bring_up(self.now, &mut self.brain)?;
+        match &mut self.forwarder {
+            Forwarder::Card(card) => self.now = card.bring_up(self.now, &mut self.brain)?,
+            Forwarder::Hardware(card) => self.now = card.bring_up(&self.clock, &mut self.brain)?,
+            Forwarder::Software(_) | Forwarder::Reference(_) => {}
         }
         Ok(())
     }
@@ -201,7 +202,7 @@ impl Session {
         let received = self.received();
         if self.history.is_due(received) {
             let fates = self.forwarder.fates(received);
-            let (card, software) = (fates.card, fates.software);
+            let (card, software) = (fates.card.unwrap_or_default(), fates.software);
             self.history.keep(Sample { received, card, software });
         }
     }

@@ -47,15 +47,16 @@ fn head(statistics: &Statistics, wall: Option<Duration>) -> String {
     if let Some(wall) = wall {
         let _ = write!(text, ", {:.1} s by the clock", wall.as_secs_f64());
     }
-    let _ = writeln!(text, "\n\nreceived  {received:>14}");
-    for (name, count) in [("card", card), ("software", software)] {
-        let _ = writeln!(text, "  {name:<8}{count:>14}  {}", share(*count, *received));
+    let _ = writeln!(text, "\n\nreceived  {:>14}", known(*received));
+    for (name, count) in [("card", *card), ("software", Some(*software))] {
+        let share = count.zip(*received).map_or_else(String::new, |(part, all)| share(part, all));
+        let _ = writeln!(text, "  {name:<8}{:>14}  {share}", known(count));
     }
     let all_lost: u64 = lost.values().sum();
     let causes: Vec<String> =
         lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
     let _ = writeln!(text, "  lost    {all_lost:>14}  {}", causes.join(", "));
-    let _ = writeln!(text, "  held    {held:>14}");
+    let _ = writeln!(text, "  held    {:>14}", known(*held));
     let _ = writeln!(text, "dropped   {dropped:>14}  by the rules");
     let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |r| format!("{r:.4}"));
     let _ = writeln!(
@@ -88,10 +89,10 @@ fn ports(statistics: &Statistics) -> String {
         rows.add_row([
             port.number.to_string(),
             port.name.clone(),
-            port.rx_packets.to_string(),
-            port.rx_bytes.to_string(),
-            port.tx_packets.to_string(),
-            port.tx_bytes.to_string(),
+            known(port.rx_packets),
+            known(port.rx_bytes),
+            known(port.tx_packets),
+            known(port.tx_bytes),
             port.tx_dropped.to_string(),
         ]);
     }

@@ -1,0 +1,67 @@
+//! Which driver drives a PCI function, by its vendor and device.
+
+use std::fs;
+use std::sync::Arc;
+use twinpath_flow::port::PortTable;
+use twinpath_flow::time::Time;
+use twinpath_host_driver::nic::SmartNic;
+use twinpath_host_driver::pci::Address;
+use twinpath_host_driver::vfio::{Function, OpenError};
+
+/// A function held through VFIO, and its driver. The driver goes first.
+pub(super) struct Attached {
+    /// The driver.
+    pub nic: Box<dyn SmartNic>,
+    /// What it drives.
+    pub function: Arc<Function>,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Attached").field("function", &self.function).finish_non_exhaustive()
+    }
+}
+
+/// Why a function is not driven.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// There is none at that address.
+    #[error("{address}: no such pci function; twinpath devices lists those there are")]
+    Absent {
+        /// Where.
+        address: Address,
+    },
+    /// No driver knows it.
+    #[error("{address}: twinpath has no driver for pci device {vendor:04x}:{device:04x}")]
+    Unknown {
+        /// Where.
+        address: Address,
+        /// Its vendor.
+        vendor: u16,
+        /// Its device.
+        device: u16,
+    },
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Opens the function at `address` with the driver for its kind.
+///
+/// # Errors
+/// [`AttachError`]: one line with the remedy.
+pub(super) fn attach(
+    address: Address,
+    ports: &PortTable,
+    now: Time,
+) -> Result<Attached, AttachError> {
+    let identity = |name| identity(address, name).ok_or(AttachError::Absent { address });
+    let (vendor, device) = (identity("vendor")?, identity("device")?);
+    let _ = (ports, now);
+    Err(AttachError::Unknown { address, vendor, device })
+}
+
+fn identity(address: Address, name: &str) -> Option<u16> {
+    let text = fs::read_to_string(format!("/sys/bus/pci/devices/{address}/{name}")).ok()?;
+    u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}

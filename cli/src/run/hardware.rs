@@ -1,0 +1,231 @@
+//! Device `vfio:…`: a real card, its driver, and software behind it.
+
+use super::attach::{AttachError, Attached, attach};
+use super::brain::Brain;
+use super::forwarder::Fates;
+use super::host::{Host, Polled};
+use super::software::Software;
+use crate::clock::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_flow::card::{DeathCause, Event, Health};
+use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_flow::time::Time;
+use twinpath_host_driver::nic::SmartNic;
+use twinpath_host_driver::pci::Address;
+use twinpath_host_driver::vfio::{Function, Notice};
+use twinpath_offload::io::Input;
+
+/// Exchanges between card and host at one point in time; what is left waits for the next.
+const EXCHANGES_MAX: usize = 64;
+
+/// How often an idle card is looked at.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// Bring-up and final sweeps end by then.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often a function that is gone is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The card, its driver, and software.
+#[derive(Debug)]
+pub(crate) struct HardwarePath {
+    /// The software path behind the card.
+    pub software: Software,
+    address: Address,
+    ports: Arc<PortTable>,
+    numbers: Vec<PortNo>,
+    held: Option<Held>,
+    /// When to look again: at the card, or for it.
+    due: Time,
+}
+
+/// What is held of a card that is there. The driver goes before the function it drives.
+#[derive(Debug)]
+struct Held {
+    host: Host<dyn SmartNic>,
+    function: Arc<Function>,
+}
+
+impl Held {
+    fn new(attached: Attached) -> Self {
+        Self { host: Host::new(attached.nic), function: attached.function }
+    }
+}
+
+/// Why the card did not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The driver gave it up.
+    #[error("{address}: the card did not come up: {cause}")]
+    Dead {
+        /// Where.
+        address: Address,
+        /// Why.
+        cause: DeathCause,
+    },
+    /// It did not answer.
+    #[error("{address}: the card did not come up within {} s", PATIENCE.as_secs())]
+    Silent {
+        /// Where.
+        address: Address,
+    },
+}
+
+impl HardwarePath {
+    /// Opens the card at `address`; [`HardwarePath::bring_up`] comes next.
+    ///
+    /// # Errors
+    /// [`AttachError`]: one line with the remedy.
+    pub(crate) fn open(
+        address: Address,
+        ports: Arc<PortTable>,
+        software: Software,
+    ) -> Result<Self, AttachError> {
+        let now = Time::default();
+        let held = Held::new(attach(address, &ports, now)?);
+        let numbers = ports.physical().map(|port| port.number).collect();
+        Ok(Self { software, address, ports, numbers, held: Some(held), due: now })
+    }
+
+    /// Waits until the card is up, and returns the time then.
+    ///
+    /// # Errors
+    /// The driver gave it up.
+    pub(crate) fn bring_up(
+        &mut self,
+        clock: &Clock,
+        brain: &mut Brain,
+    ) -> Result<Time, StartError> {
+        let address = self.address;
+        let mut now = clock.now();
+        let deadline = now.after(PATIENCE);
+        while now < deadline {
+            self.exchange(now, brain);
+            let Some(held) = &mut self.held else { break };
+            match held.host.nic.health(now) {
+                Health::Good => return Ok(now),
+                Health::Dead(cause) => return Err(StartError::Dead { address, cause }),
+                // Whether something came or the time passed makes no difference.
+                Health::Starting | Health::Bypass => _ = held.function.wait_interrupt(LOOK),
+            }
+            now = clock.now();
+        }
+        Err(StartError::Silent { address })
+    }
+
+    /// Lets card and host work until neither has anything to do.
+    pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain) {
+        self.heed_notice(now, brain);
+        if self.held.is_none() && now >= self.due {
+            self.look_for_it(now, brain);
+        }
+        let mut moved = true;
+        for _ in 0..EXCHANGES_MAX {
+            moved = self.exchange(now, brain);
+            if !moved {
+                break;
+            }
+        }
+        if self.held.is_some() {
+            self.due = if moved { now } else { now.after(LOOK) };
+        }
+    }
+
+    /// When to look at the card, or for it, again.
+    pub(crate) const fn next_event(&self) -> Time {
+        self.due
+    }
+
+    /// Whether no frame is known to be inside.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.software.is_waiting() && self.held.as_ref().is_none_or(|held| held.host.is_idle())
+    }
+
+    /// Name and health of the card.
+    pub(crate) fn describe(&mut self, now: Time) -> (String, String) {
+        match &mut self.held {
+            Some(held) => held.host.describe(now),
+            None => (self.address.to_string(), "gone".to_owned()),
+        }
+    }
+
+    /// What became of the packets that came to software; of the others nothing is known.
+    pub(crate) fn fates(&self) -> Fates {
+        let mut fates = Fates {
+            card: None,
+            software: self.software.decided(),
+            dropped: self.software.tally.dropped,
+            ..Fates::default()
+        };
+        fates.lose("mtu_in", self.software.tally.mtu_in);
+        fates.lose("malformed", self.software.tally.malformed);
+        fates.lose("no_buffer", self.software.tally.no_buffer);
+        fates
+    }
+
+    /// Frames that software should have sent out of the port at `index` and could not.
+    pub(crate) fn send_dropped(&self, index: usize) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.host.dropped_at(self.numbers[index]))
+    }
+
+    /// Reads what counters the card has.
+    pub(crate) fn sweep_all(&mut self, now: Time, brain: &mut Brain) -> Time {
+        if let Some(held) = &mut self.held {
+            held.host.sweep(now, brain);
+            brain.settle(now, Some(&mut self.software));
+        }
+        now
+    }
+
+    /// One exchange between card and host; whether anything moved.
+    fn exchange(&mut self, now: Time, brain: &mut Brain) -> bool {
+        let Some(held) = &mut self.held else {
+            // The card begins empty when it is back.
+            brain.wants.reset = None;
+            brain.operations.clear();
+            brain.settle(now, Some(&mut self.software));
+            return false;
+        };
+        let polled = held.host.poll(now, &mut self.software, brain);
+        held.host.serve(now, &mut self.software, brain) || polled != Polled::Nothing
+    }
+
+    /// Lets go of a function that is being removed: the kernel waits for it.
+    fn heed_notice(&mut self, now: Time, brain: &mut Brain) {
+        let notice = self.held.as_ref().and_then(|held| held.function.poll_notice());
+        match notice {
+            Some(Notice::RemovalRequested) => {
+                brain.events.error(now, format!("{}: being removed, let go of", self.address));
+                self.let_go(now, brain);
+            }
+            Some(Notice::DeviceError) => {
+                brain.events.error(now, format!("{}: reported an error", self.address));
+                brain.tell(now, Input::Card(Event::Dead(DeathCause::AllOnes)));
+            }
+            None => {}
+        }
+    }
+
+    fn let_go(&mut self, now: Time, brain: &mut Brain) {
+        if let Some(mut held) = self.held.take() {
+            held.host.drop_queues(&mut self.software);
+            brain.operations.clear();
+            brain.tell(now, Input::Card(Event::Dead(DeathCause::Removed)));
+        }
+        self.due = now.after(RETRY);
+    }
+
+    /// Takes the card again when it is back.
+    fn look_for_it(&mut self, now: Time, brain: &mut Brain) {
+        self.due = now.after(RETRY);
+        match attach(self.address, &self.ports, now) {
+            Ok(attached) => {
+                brain.events.event(now, format!("{}: is back", self.address));
+                self.held = Some(Held::new(attached));
+            }
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+}
