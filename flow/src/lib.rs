@@ -11,7 +11,7 @@
 //! - [`card`]: the words host and card driver speak: capabilities, operations, events.
 //! - [`text`]: rules, packets and flows as text, in the syntax of `ovs-ofctl`.
 //! - [`parse`], [`apply`], [`encap`]: frame to key, steps on frames, outer headers.
-//! - [`reference`]: the executable specification of all of it.
+//! - [`mod@reference`]: the executable specification of all of it.
 //! - [`sample`]: random worlds from a seed, for tests.
 //! - [`counters`], [`time`]: 64-bit counters and the time type handed in by callers.
 #![forbid(unsafe_code)]

@@ -2,7 +2,7 @@
 //!
 //! - [`rules`]: a file of rules; one bad line and nothing of it is loaded. [`selector`]: which
 //!   rules to delete.
-//! - [`print`]: rules back to text; print of parse of print is print.
+//! - [`mod@print`]: rules back to text; print of parse of print is print.
 //! - [`packet`]: a packet written as for `ofproto/trace`, made into a frame.
 //! - [`show`]: flows, steps and edits in the style of `dpctl/dump-flows`.
 //! - [`error`]: what can be wrong, and where.
