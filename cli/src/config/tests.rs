@@ -93,7 +93,7 @@ fn every_fault_names_file_line_and_column() {
         (
             "\"sim\"",
             "\"simm\"",
-            "2:10: unknown device \"simm\" (did you mean \"sim\"?); expected \"sim\", \"none\" or \"reference\"",
+            "2:10: unknown device \"simm\" (did you mean \"sim\"?); expected \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
         ),
         ("mtu = 1514", "ttl = 64", "12:7: \"ttl\" has no meaning for a physical port"),
         (
