@@ -2,7 +2,6 @@
 
 use super::commands::{Commands, Patience, Work};
 use super::encode::Encoder;
-use super::gate::Gate;
 use super::geometry::{self, Memory};
 use super::health::ALL_ONES;
 use super::queue::{Queue, Surroundings};
@@ -10,6 +9,7 @@ use super::roster::Roster;
 use super::sweep::SweepState;
 use super::tables::Tables;
 use super::{Active, Twin};
+use crate::gate::Gate;
 use std::sync::Arc;
 use std::time::Duration;
 use twinpath_abi::ABI_VERSION;

@@ -1,8 +1,8 @@
 //! A receive and transmit queue pair, owned by one worker. No lock and no allocation per packet.
 
-use super::gate::Gate;
 use super::ring::{Producer, Size};
 use super::watch::CardClock;
+use crate::gate::Gate;
 use crate::nic::{CardQueue, RxSink, TxFrame};
 use std::sync::Arc;
 use twinpath_abi::bus::{Bus, Iova};
