@@ -1,38 +1,24 @@
 //! One PCI function held through VFIO: registers, DMA memory, interrupts, reset.
 
-use crate::pci::Address;
+use super::device::Device;
+use super::dma::{Arena, Backing};
+use super::error::{OpenError, ResetError};
+use super::interrupts::Interrupts;
+use super::mmio::Bar;
+use crate::pci::readiness::Process;
+use crate::pci::{Address, ConfigSnapshot, Sysfs};
+use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 use twinpath_abi::bus::{AllocError, Iova};
 
 /// How a function is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes of DMA memory, all of it pinned at open.
     pub dma_bytes: usize,
     /// Most MSI-X vectors taken; the function may have fewer.
     pub vectors_max: u16,
-}
-
-/// Why a function was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Not bound to `vfio-pci`.
-    #[error("{address}: not bound to vfio-pci: twinpath bind {address}")]
-    NotBound {
-        /// The function.
-        address: Address,
-    },
-}
-
-/// Why a function was not reset.
-#[derive(Debug, thiserror::Error)]
-pub enum ResetError {
-    /// The kernel knows no way to reset it alone.
-    #[error("{address}: the function has no reset method")]
-    Unsupported {
-        /// The function.
-        address: Address,
-    },
 }
 
 /// What the kernel tells of the function beside its interrupts.
@@ -47,6 +33,13 @@ pub enum Notice {
 /// A PCI function held through VFIO. Dropped, it stops DMA and gives the function back.
 #[derive(Debug)]
 pub struct Function {
+    // In the order of their drop: a mapped BAR would keep the group busy after the device is
+    // closed; memory goes when no device can reach it any more.
+    bar: Bar,
+    device: Device,
+    arena: Arena,
+    interrupts: Interrupts,
+    config: ConfigSnapshot,
     address: Address,
 }
 
@@ -57,8 +50,25 @@ impl Function {
     /// # Errors
     /// [`OpenError`]: one line with the remedy.
     pub fn open(address: Address, settings: Settings) -> Result<Self, OpenError> {
-        let _ = settings;
-        Err(OpenError::NotBound { address })
+        let process = Process::current(settings.dma_bytes as u64);
+        if let Some(obstacle) = Sysfs::system().obstacles(address, &process).into_iter().next() {
+            return Err(OpenError::NotReady { address, obstacle });
+        }
+        let device = Device::open(address)?;
+        device.stop_dma().map_err(|source| OpenError::Call {
+            address,
+            call: "write of config space",
+            source,
+        })?;
+        let config = device.config()?;
+        let capabilities =
+            config.capabilities().map_err(|source| OpenError::Config { address, source })?;
+        let bar = device.bar(capabilities.msix)?;
+        let arena = device.arena(settings.dma_bytes)?;
+        let interrupts = Interrupts::new(device.vectors().min(settings.vectors_max))
+            .map_err(|source| OpenError::Events { address, source })?;
+        device.arm(&interrupts)?;
+        Ok(Self { bar, device, arena, interrupts, config, address })
     }
 
     /// Its address.
@@ -67,10 +77,22 @@ impl Function {
         self.address
     }
 
+    /// Its configuration space as it was at open.
+    #[must_use]
+    pub const fn config(&self) -> &ConfigSnapshot {
+        &self.config
+    }
+
+    /// What backs the DMA memory.
+    #[must_use]
+    pub const fn backing(&self) -> Backing {
+        self.arena.backing()
+    }
+
     /// Length of BAR 0 in bytes.
     #[must_use]
-    pub fn bar_bytes(&self) -> u32 {
-        unimplemented!()
+    pub const fn bar_bytes(&self) -> u32 {
+        self.bar.bytes()
     }
 
     /// Reads a 32-bit register of BAR 0 in one access (acquire).
@@ -79,8 +101,7 @@ impl Function {
     /// When `offset` is not a multiple of 4 inside the BAR, as for all register accesses.
     #[must_use]
     pub fn read32(&self, offset: u32) -> u32 {
-        let _ = offset;
-        unimplemented!()
+        self.bar.read32(offset)
     }
 
     /// Writes a 32-bit register of BAR 0 in one access (release).
@@ -88,8 +109,7 @@ impl Function {
     /// # Panics
     /// As [`Function::read32`].
     pub fn write32(&self, offset: u32, value: u32) {
-        let _ = (offset, value);
-        unimplemented!()
+        self.bar.write32(offset, value);
     }
 
     /// Reads a 64-bit register of BAR 0 in one access (acquire); `offset` is a multiple of 8.
@@ -98,8 +118,7 @@ impl Function {
     /// As [`Function::read32`].
     #[must_use]
     pub fn read64(&self, offset: u32) -> u64 {
-        let _ = offset;
-        unimplemented!()
+        self.bar.read64(offset)
     }
 
     /// Writes a 64-bit register of BAR 0 in one access (release); `offset` is a multiple of 8.
@@ -107,8 +126,7 @@ impl Function {
     /// # Panics
     /// As [`Function::read32`].
     pub fn write64(&self, offset: u32, value: u64) {
-        let _ = (offset, value);
-        unimplemented!()
+        self.bar.write64(offset, value);
     }
 
     /// Allocates zeroed DMA memory, aligned to 4096 bytes, for the life of the function.
@@ -116,16 +134,15 @@ impl Function {
     /// # Errors
     /// [`AllocError`] when the arena is used up.
     pub fn alloc(&self, bytes: usize) -> Result<Iova, AllocError> {
-        Err(AllocError { wanted: bytes, free: 0 })
+        self.arena.alloc(bytes)
     }
 
     /// Copies DMA memory out. Not ordered: first see what publishes it with `load64`.
     ///
     /// # Panics
-    /// Outside what was allocated, as for all accesses to DMA memory.
+    /// Outside the arena, as for all accesses to DMA memory.
     pub fn copy_out(&self, from: Iova, out: &mut [u8]) {
-        let _ = (from, out);
-        unimplemented!()
+        self.arena.copy_out(from, out);
     }
 
     /// Copies bytes into DMA memory. Not ordered: publish with `write32` or `store64`.
@@ -133,8 +150,7 @@ impl Function {
     /// # Panics
     /// As [`Function::copy_out`].
     pub fn copy_in(&self, to: Iova, bytes: &[u8]) {
-        let _ = (to, bytes);
-        unimplemented!()
+        self.arena.copy_in(to, bytes);
     }
 
     /// Loads an aligned 64-bit word of DMA memory (acquire, little-endian).
@@ -143,8 +159,7 @@ impl Function {
     /// As [`Function::copy_out`].
     #[must_use]
     pub fn load64(&self, from: Iova) -> u64 {
-        let _ = from;
-        unimplemented!()
+        self.arena.load64(from)
     }
 
     /// Stores an aligned 64-bit word of DMA memory (release, little-endian).
@@ -152,41 +167,50 @@ impl Function {
     /// # Panics
     /// As [`Function::copy_out`].
     pub fn store64(&self, to: Iova, value: u64) {
-        let _ = (to, value);
-        unimplemented!()
+        self.arena.store64(to, value);
     }
 
     /// Number of MSI-X vectors armed.
     #[must_use]
     pub fn vectors(&self) -> u16 {
-        0
+        self.interrupts.count()
     }
 
     /// Takes the interrupts of `vector` that came since the last call; never waits. An unknown
     /// vector has none.
     #[must_use]
     pub fn poll_interrupt(&self, vector: u16) -> u64 {
-        let _ = vector;
-        0
+        self.interrupts.take(vector)
     }
 
     /// Waits for an interrupt of any vector or a notice, at most `timeout`; whether one came.
     #[must_use]
     pub fn wait_interrupt(&self, timeout: Duration) -> bool {
-        let _ = timeout;
-        false
+        self.interrupts.wait(timeout)
     }
 
-    /// Takes what the kernel told since the last call; never waits.
+    /// A descriptor that polls readable while an interrupt or a notice waits to be taken; valid as
+    /// long as the function is held.
+    #[must_use]
+    pub fn event_descriptor(&self) -> RawFd {
+        self.interrupts.descriptor()
+    }
+
+    /// Takes what the kernel told since the last call; never waits. The wish to remove the function
+    /// is repeated until it is let go of.
     #[must_use]
     pub fn poll_notice(&self) -> Option<Notice> {
-        None
+        let notice = self.interrupts.notice();
+        if notice == Some(Notice::RemovalRequested) {
+            self.device.note_removal();
+        }
+        notice
     }
 
     /// Whether the function still answers: its vendor id does not read as all ones.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        false
+        self.device.is_present()
     }
 
     /// Lets the function read and write the DMA memory (bus master on). Call it after the
@@ -194,16 +218,16 @@ impl Function {
     ///
     /// # Errors
     /// When configuration space cannot be written.
-    pub fn start_dma(&self) -> std::io::Result<()> {
-        unimplemented!()
+    pub fn start_dma(&self) -> io::Result<()> {
+        self.device.start_dma()
     }
 
     /// Stops DMA (bus master off).
     ///
     /// # Errors
     /// When configuration space cannot be written.
-    pub fn stop_dma(&self) -> std::io::Result<()> {
-        unimplemented!()
+    pub fn stop_dma(&self) -> io::Result<()> {
+        self.device.stop_dma()
     }
 
     /// Resets the function by whatever method the kernel has (FLR, PM, bus). Interrupts stay
@@ -212,6 +236,17 @@ impl Function {
     /// # Errors
     /// [`ResetError`].
     pub fn reset(&self) -> Result<(), ResetError> {
-        Err(ResetError::Unsupported { address: self.address })
+        self.device.reset()
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // A function that is gone takes no writes; then it does no DMA either.
+        if let Err(error) = self.stop_dma() {
+            tracing::debug!(%error, address = %self.address, "bus mastering not switched off");
+        }
+        // The device must know when it is being removed.
+        let _ = self.poll_notice();
     }
 }

@@ -1,0 +1,247 @@
+//! The device behind a function: container, group and device descriptors, and what is asked of them.
+
+use super::dma::{Arena, Backing, HUGEPAGE};
+use super::error::{OpenError, ResetError};
+use super::interrupts::Interrupts;
+use super::iova::IommuInfo;
+use super::mmio::{Bar, Region};
+use super::region::RegionInfo;
+use super::sys;
+use crate::pci::Address;
+use crate::pci::config::{BUS_MASTER, COMMAND, CONFIG_BYTES, ConfigSnapshot, MEMORY, Msix};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use twinpath_abi::bus::Iova;
+use vfio_bindings::bindings::vfio::{
+    VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ERR_IRQ_INDEX,
+    VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
+};
+use vfio_ioctls::{VfioContainer, VfioDevice};
+
+/// An open device.
+pub(super) struct Device {
+    address: Address,
+    /// Both are there until the drop.
+    device: Option<VfioDevice>,
+    file: Option<Arc<File>>,
+    container: Arc<VfioContainer>,
+    /// Whether the kernel waits for us to let go of it.
+    is_leaving: AtomicBool,
+}
+
+impl Device {
+    /// Opens the function's group in a container of its own, and the function.
+    ///
+    /// # Errors
+    /// What VFIO refuses.
+    pub(super) fn open(address: Address) -> Result<Self, OpenError> {
+        let refused = |source| OpenError::refused(address, source);
+        let container = Arc::new(VfioContainer::new(None).map_err(refused)?);
+        let ours: Arc<VfioContainer> = Arc::clone(&container);
+        let device = VfioDevice::new(&sysfs_path(address), ours, false).map_err(refused)?;
+        let file = sys::duplicate(&device).map_err(|source| OpenError::Call {
+            address,
+            call: "dup",
+            source,
+        })?;
+        Ok(Self {
+            address,
+            device: Some(device),
+            file: Some(Arc::new(file)),
+            container,
+            is_leaving: AtomicBool::new(false),
+        })
+    }
+
+    fn device(&self) -> &VfioDevice {
+        self.device.as_ref().expect("there until the drop")
+    }
+
+    fn file(&self) -> &Arc<File> {
+        self.file.as_ref().expect("there until the drop")
+    }
+
+    /// Offset of configuration space in the device's file.
+    fn config_offset(&self) -> u64 {
+        self.device().get_region_offset(VFIO_PCI_CONFIG_REGION_INDEX)
+    }
+
+    /// Copies configuration space.
+    ///
+    /// # Errors
+    /// When it cannot be read, or nothing answers.
+    pub(super) fn config(&self) -> Result<ConfigSnapshot, OpenError> {
+        let address = self.address;
+        let length = self.device().get_region_size(VFIO_PCI_CONFIG_REGION_INDEX);
+        let length = usize::try_from(length).unwrap_or(CONFIG_BYTES).min(CONFIG_BYTES);
+        let mut bytes = vec![0; length];
+        self.file()
+            .read_exact_at(&mut bytes, self.config_offset())
+            .map_err(|source| OpenError::Call { address, call: "read of config space", source })?;
+        ConfigSnapshot::new(&bytes).map_err(|source| OpenError::Config { address, source })
+    }
+
+    /// Notes that the kernel waits for us to let go of it.
+    pub(super) fn note_removal(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something answers: the vendor id is not all ones.
+    pub(super) fn is_present(&self) -> bool {
+        let mut vendor = [0; 2];
+        let read = self.file().read_exact_at(&mut vendor, self.config_offset());
+        read.is_ok() && vendor != [0xff; 2]
+    }
+
+    /// Sets and clears bits of the command register.
+    fn command(&self, set: u16, clear: u16) -> io::Result<()> {
+        let (mut bytes, at) = ([0; 2], self.config_offset() + COMMAND as u64);
+        self.file().read_exact_at(&mut bytes, at)?;
+        let value = u16::from_le_bytes(bytes) & !clear | set;
+        self.file().write_all_at(&value.to_le_bytes(), at)
+    }
+
+    /// Lets the device read and write memory.
+    pub(super) fn start_dma(&self) -> io::Result<()> {
+        self.command(BUS_MASTER | MEMORY, 0)
+    }
+
+    /// Keeps the device from memory; its registers stay.
+    pub(super) fn stop_dma(&self) -> io::Result<()> {
+        self.command(MEMORY, BUS_MASTER)
+    }
+
+    /// Maps BAR 0.
+    ///
+    /// # Errors
+    /// When it is no memory, or not mapped.
+    pub(super) fn bar(&self, msix: Option<Msix>) -> Result<Bar, OpenError> {
+        let (address, index) = (self.address, VFIO_PCI_BAR0_REGION_INDEX);
+        let bytes = self.device().get_region_size(index);
+        let length = u32::try_from(bytes).ok().filter(|length| *length > 0);
+        let info = RegionInfo {
+            bar: 0,
+            offset: self.device().get_region_offset(index),
+            length: length.ok_or(OpenError::NoRegisters { address, bytes })?,
+            flags: self.device().get_region_flags(index),
+            capabilities: self.device().get_region_caps(index),
+        };
+        let region: Region = info.region(msix);
+        Bar::map(Arc::clone(self.file()), &region).map_err(|source| OpenError::Call {
+            address,
+            call: "mmap of bar 0",
+            source,
+        })
+    }
+
+    /// DMA memory, mapped in the IOMMU.
+    ///
+    /// # Errors
+    /// No memory, no addresses, or a limit on pinned memory.
+    pub(super) fn arena(&self, wanted: usize) -> Result<Arena, OpenError> {
+        let address = self.address;
+        let call = |source| OpenError::Call { address, call: "VFIO_IOMMU_GET_INFO", source };
+        let info = sys::iommu_info(&self.container).map_err(call)?;
+        let info = IommuInfo::parse(&info)
+            .ok_or_else(|| call(io::Error::from(io::ErrorKind::InvalidData)))?;
+        let mut arena =
+            Arena::new(wanted).map_err(|source| OpenError::Memory { address, wanted, source })?;
+        if arena.backing() == Backing::Pages && arena.bytes() >= HUGEPAGE {
+            let pages = wanted.div_ceil(HUGEPAGE);
+            tracing::info!(
+                "{address}: dma memory is in ordinary pages, for want of {pages} free hugepages; \
+                 sysctl vm.nr_hugepages={pages}"
+            );
+        }
+        let base = info
+            .place(arena.bytes() as u64, HUGEPAGE as u64)
+            .ok_or(OpenError::NoAddresses { address, wanted })?;
+        arena.place(Iova(base));
+        sys::map(&self.container, &arena)
+            .map_err(|source| OpenError::not_mapped(address, wanted, source))?;
+        tracing::debug!(
+            "{address}: {} bytes of dma memory at {base:#x}, {:?} mappings left",
+            arena.bytes(),
+            info.mappings_left
+        );
+        Ok(arena)
+    }
+
+    /// MSI-X vectors the function has.
+    pub(super) fn vectors(&self) -> u16 {
+        self.count(VFIO_PCI_MSIX_IRQ_INDEX)
+    }
+
+    fn count(&self, index: u32) -> u16 {
+        let count = self.device().get_irq_info(index).map_or(0, |info| info.count);
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Has the kernel signal the descriptors.
+    ///
+    /// All vectors in one call, for MSI-X cannot grow later. Errors are told only of PCI Express
+    /// functions; that a function be removed is told of all.
+    ///
+    /// # Errors
+    /// What VFIO refuses.
+    pub(super) fn arm(&self, interrupts: &Interrupts) -> Result<(), OpenError> {
+        let mut wanted = vec![
+            (VFIO_PCI_ERR_IRQ_INDEX, vec![interrupts.error()]),
+            (VFIO_PCI_REQ_IRQ_INDEX, vec![interrupts.removal()]),
+        ];
+        if !interrupts.vectors().is_empty() {
+            wanted.push((VFIO_PCI_MSIX_IRQ_INDEX, interrupts.vectors().iter().collect()));
+        }
+        for (index, descriptors) in wanted {
+            if self.count(index) > 0 {
+                let refused = |source| OpenError::Vfio { address: self.address, source };
+                self.device().enable_irq(index, descriptors).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resets the function.
+    ///
+    /// # Errors
+    /// [`ResetError`].
+    pub(super) fn reset(&self) -> Result<(), ResetError> {
+        sys::reset(self.file()).map_err(|source| ResetError::new(self.address, source))
+    }
+}
+
+impl Drop for Device {
+    /// Closes the device, leaves the group, and survives that the function is being removed.
+    ///
+    /// `VfioDevice` closes its descriptor and then reads the function's group from sysfs, with an
+    /// unwrap. A kernel that removes the function waits for the last descriptor and then deletes
+    /// that link: a race. If our copy of the descriptor is closed after it, the link stays
+    /// as long as it is read; the price is a line in the log, for a group cannot leave its container
+    /// while a device is open (it does when the container is closed, right after). So only when
+    /// the function is being removed; when that starts in the very moment of the drop, the panic is
+    /// caught, and the container closes all the same.
+    fn drop(&mut self) {
+        let last = self.file.take().filter(|_| self.is_leaving.load(Ordering::Relaxed));
+        let device = self.device.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(device))).is_err() {
+            tracing::warn!("{}: removed while it was being closed", self.address);
+        }
+        drop(last);
+    }
+}
+
+fn sysfs_path(address: Address) -> PathBuf {
+    PathBuf::from(format!("/sys/bus/pci/devices/{address}"))
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("address", &self.address).finish_non_exhaustive()
+    }
+}
