@@ -64,6 +64,19 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
+/// Makes the frames of such a capture arrive so many seconds later.
+fn put_off(path: &Path, seconds: u32) {
+    let mut bytes = fs::read(path).unwrap();
+    let mut at = 24;
+    while at < bytes.len() {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let (later, length) = (word(at) + seconds, word(at + 8));
+        bytes[at..at + 4].copy_from_slice(&later.to_le_bytes());
+        at += 16 + length as usize;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
 /// Asserts that statistics say the same of what devices must have in common.
 fn assert_same(one: &Value, other: &Value, device: &str) {
     for key in ["rules", "ports", "controller"] {
@@ -134,6 +147,22 @@ fn timeouts_end_rules_on_every_device_at_the_same_packets() {
         assert_eq!(statistics["packets"]["dropped"], 2000, "{device}");
         assert_eq!(statistics["rules"].as_array().unwrap().len(), 1, "{device}");
         assert_same(first.get_or_insert_with(|| statistics.clone()), &statistics, device);
+    }
+}
+
+#[test]
+fn timeouts_begin_with_the_capture_and_not_with_its_epoch() {
+    let folder = Folder::new("epoch");
+    let wires = ["gen:flows=50,count=2000,rate=1k".to_owned(), "pcap:out=a.pcap".to_owned()];
+    folder.run("none", "in_port=1,actions=output:2\n", &wires, "");
+    put_off(&folder.path("a.pcap"), 1_700_000_000);
+    let rules = "priority=10,udp,idle_timeout=1,actions=output:2\n\
+                 priority=9,udp,hard_timeout=60,actions=drop\n";
+    for device in DEVICES {
+        let wires = ["pcap:in=a.pcap".to_owned(), "null".to_owned()];
+        let statistics = folder.run(device, rules, &wires, "");
+        assert_eq!(statistics["ports"][1]["tx_packets"], 2000, "{device}");
+        assert_eq!(statistics["rules"].as_array().unwrap().len(), 2, "{device}");
     }
 }
 

@@ -46,13 +46,13 @@ pub(crate) struct Brain {
 }
 
 impl Brain {
-    /// A brain that wants `rules`; its first generation is in force at once.
-    pub(crate) fn new(ports: Arc<PortTable>, rules: Vec<Rule>, settings: Settings) -> Self {
+    /// A brain that wants `rules`, whose first generation is in force from `now` on.
+    pub(crate) fn new(ports: Arc<PortTable>, rules: Vec<Rule>, now: Time) -> Self {
         let mut store = RuleStore::new();
         store.replace(rules);
         let pipeline = Arc::new(store.pipeline(Arc::clone(&ports)));
         Self {
-            engine: Engine::new(settings, Arc::clone(&pipeline), Time::default()),
+            engine: Engine::new(Settings::default(), Arc::clone(&pipeline), now),
             events: EventRing::default(),
             operations: VecDeque::new(),
             wants: Wants::default(),

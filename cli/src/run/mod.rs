@@ -43,8 +43,6 @@ use signals::Signals;
 use software::Software;
 use std::sync::Arc;
 use twinpath_fallback::wire::{Opened, WireSpec};
-use twinpath_flow::time::Time;
-use twinpath_offload::Settings;
 
 /// Runs a configuration to its end and prints the summary.
 ///
@@ -55,16 +53,22 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let clock = Clock::start();
     let config = Config::load(&arguments.config)?;
     let rules = rules::load(&config).map_err(Failure::input)?;
-    let mut brain = Brain::new(Arc::clone(&config.ports), rules, Settings::default());
-    brain.settle(Time::default(), None);
     let profile = sim::profile(&config)?;
     let server = open_control(&config)?;
     let ports = open_wires(&config)?;
+    let origin = if ports.are_virtual() {
+        ports.next_arrival().map(|(time, _)| time)
+    } else {
+        Some(clock.now())
+    };
+    // Captures bring times of long after zero: rules must not be older than the run.
+    let now = origin.unwrap_or_default();
+    let mut brain = Brain::new(Arc::clone(&config.ports), rules, now);
+    brain.settle(now, None);
     let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
     let forwarder = match (config.device, profile) {
         (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
         (Device::Sim, Some(profile)) => {
-            let now = Time::default();
             let ports = &config.ports;
             let card = CardPath::new(profile, ports, config.workers, software, now);
             Forwarder::Card(Box::new(card))
@@ -84,8 +88,8 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         brain,
         history: History::new(),
         clock,
-        now: Time::default(),
-        origin: None,
+        now,
+        origin,
         duration: arguments.duration,
         server,
         signals,

@@ -45,7 +45,7 @@ pub(crate) struct Session {
     pub clock: Clock,
     /// Time of the run.
     pub now: Time,
-    /// Time of the first packet, where time is virtual.
+    /// When it began: where time is virtual, the time of the first packet if there is one.
     pub origin: Option<Time>,
     /// When the run ends at the latest, counted from its origin.
     pub duration: Option<Duration>,
@@ -75,13 +75,6 @@ impl Session {
     /// # Errors
     /// The card does not come up.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        if self.ports.are_virtual() {
-            self.origin = self.ports.next_arrival().map(|(time, _)| time);
-            self.now = self.origin.unwrap_or_default();
-        } else {
-            self.now = self.clock.now();
-            self.origin = Some(self.now);
-        }
         match &mut self.forwarder {
             Forwarder::Card(card) => self.now = card.bring_up(self.now, &mut self.brain)?,
             Forwarder::Hardware(card) => self.now = card.bring_up(&self.clock, &mut self.brain)?,
@@ -124,7 +117,7 @@ impl Session {
             if arrival.is_none() && self.forwarder.is_idle() {
                 return;
             }
-            let next = self.next_virtual(arrival.map(|(time, _)| time));
+            let next = self.next_due(arrival.map(|(time, _)| time));
             if next.is_none_or(|next| next >= self.end()) {
                 self.now = next.map_or(self.now, |_| self.end());
                 return;
@@ -142,7 +135,7 @@ impl Session {
 
     /// The next point in time at which something happens, not before now. What a device or the
     /// engine left undone at this very time is looked at a little later, so that time always moves.
-    fn next_virtual(&self, arrival: Option<Time>) -> Option<Time> {
+    fn next_due(&self, arrival: Option<Time>) -> Option<Time> {
         let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
         let events = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
         let event = events.into_iter().flatten().map(due).min();
@@ -212,14 +205,14 @@ impl Session {
         let deadline = self.now.after(DRAIN_MAX);
         let real = !self.ports.are_virtual();
         while (self.brain.is_changing() || !self.forwarder.is_idle()) && self.now < deadline {
-            let next = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
-            let Some(next) = next.into_iter().flatten().min() else { break };
+            // Always later than now, so that the deadline is reached.
+            let Some(next) = self.next_due(None) else { break };
             if real {
                 let due = next.since(self.clock.now());
                 poll::wait(due, &self.ports, self.server.as_ref(), &self.signals);
                 self.now = self.clock.now();
             } else {
-                self.now = self.now.max(next);
+                self.now = next;
             }
             self.advance();
         }
