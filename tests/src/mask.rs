@@ -64,6 +64,8 @@ fn mask_tags(frame: &mut Vec<u8>) -> usize {
 
 /// Clears the bytes of a later fragment's payload where a checksum would be.
 fn mask_later_fragment(frame: &mut [u8], ethertype_at: usize) {
+    let is_snap = frame.get(ethertype_at + 2..ethertype_at + 8) == Some(&[0xaa, 0xaa, 3, 0, 0, 0]);
+    let ethertype_at = if is_snap { ethertype_at + 8 } else { ethertype_at };
     let l3 = ethertype_at + 2;
     let (protocol, l4) = match word(frame, ethertype_at) {
         Some(0x0800) if word(frame, l3 + 6).is_some_and(|offset| offset & 0x1fff != 0) => {

@@ -11,7 +11,7 @@ use twinpath_tests::mask;
 use twinpath_tests::ovs::Ovs;
 
 /// Generated rule sets; the environment variable `RULE_SETS` changes it, `SEED` replays one.
-const RULE_SETS: u64 = 10;
+const RULE_SETS: u64 = 40;
 const PACKETS: usize = 500;
 /// Times the list of packets is sent.
 const REPEATS: usize = 4;

@@ -12,7 +12,8 @@ use twinpath_flow::port::{
 };
 use twinpath_flow::reference;
 use twinpath_flow::sample::{self, Random};
-use twinpath_tests::judge::{ByteCounters, Case, Comparison, assert_equal};
+use twinpath_flow::text::{parse_packet, parse_rules};
+use twinpath_tests::judge::{ByteCounters, Case, Comparison, assert_equal, by_reference, seeds};
 use twinpath_tests::mask;
 use twinpath_tests::ovs::Ovs;
 
@@ -121,12 +122,45 @@ fn generated_rule_sets_with_tunnels_do_what_open_vswitch_does() {
     let ports = ports();
     let mac = "02:aa:00:00:00:02";
     let mut ovs = Ovs::start(&ports, &[("172.16.0.2", mac), ("172.16.0.3", mac)]);
-    let seeds = twinpath_tests::judge::seeds(RULE_SETS);
+    let seeds = seeds(RULE_SETS);
     let cases = seeds.into_iter().map(|seed| case(seed, &ports));
     let mut sent = BTreeSet::new();
     let cases = cases.inspect(|case| {
         sent.extend(case.packets.iter().map(|(port, _)| *port));
     });
-    assert_equal(cases, &comparison, &mut ovs, &mut twinpath_tests::judge::by_reference);
+    assert_equal(cases, &comparison, &mut ovs, &mut by_reference);
     assert!(sent.contains(&OVER), "no packet came through a tunnel");
+}
+
+#[test]
+fn gtpu_encapsulates_ip_as_open_vswitch_does() {
+    let comparison =
+        Comparison { mask: mask::tunnel_differences_on_purpose, bytes: ByteCounters::Ignored };
+    let ports = ports();
+    let mut ovs = Ovs::start(&ports, &[]);
+    let rules = "priority=9,ip,nw_dst=10.0.0.9,actions=set_field:0x12345678->tun_id,dec_ttl,13\n\
+                 priority=8,dl_vlan=5,ip,actions=set_field:7->tun_id,13\n\
+                 priority=7,ip,actions=set_field:192.168.0.1->ip_src,set_field:8->tun_id,13\n\
+                 priority=6,ipv6,actions=set_field:9->tun_id,13\n";
+    let rules = parse_rules("rules", rules, &ports).expect("rules of the subset");
+    let packets = [
+        "in_port=1,udp,nw_dst=10.0.0.9",
+        "in_port=1,tcp,nw_dst=10.0.0.9,nw_tos=184,nw_ecn=1",
+        "in_port=2,udp,dl_vlan=5",
+        "in_port=2,icmp,nw_ecn=3",
+        "in_port=3,sctp,nw_frag=later",
+        "in_port=3,tcp6,nw_tos=96",
+        "in_port=3,icmp6,dl_vlan=6",
+    ];
+    let packets = packets.map(|text| {
+        let packet = parse_packet(text, &ports).expect("packets of the syntax");
+        (packet.in_port, packet.frame)
+    });
+    let case = Case {
+        name: "GTP-U by hand".to_owned(),
+        ports: Arc::clone(&ports),
+        rules: rules.into_iter().map(|parsed| parsed.rule).collect(),
+        packets: packets.to_vec(),
+    };
+    assert_equal([case].into_iter(), &comparison, &mut ovs, &mut by_reference);
 }
