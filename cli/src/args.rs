@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use twinpath_host_driver::pci::Address;
 
 /// Forwards packets by flow tables, in a SmartNIC where it can and in software where it must.
 #[derive(Debug, Parser)]
@@ -78,6 +79,51 @@ Examples:
     Events {
         #[command(flatten)]
         client: Client,
+    },
+    /// Lists PCI network functions: driver, IOMMU group, and what keeps VFIO from them
+    #[command(after_help = "\
+Examples:
+  twinpath devices
+  twinpath devices --json | jq '.functions[] | select(.ready).address'
+
+A function that is ready is used by device = \"vfio:ADDRESS\" in the configuration.")]
+    Devices {
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+        /// Root of the kernel's files, for tests
+        #[arg(long, hide = true, default_value = "/")]
+        sysfs: PathBuf,
+    },
+    /// Gives a PCI function to VFIO, and remembers the driver it had
+    #[command(after_help = "\
+Examples:
+  twinpath bind 0000:03:00.0
+  twinpath bind 03:00.0 --force        even if its interface is up; that interface vanishes
+
+Refuses a function whose interface is up or carries the default route. Needs root.")]
+    Bind {
+        /// Address of the function, as `twinpath devices` shows it
+        address: Address,
+        /// Also if an interface of it is in use
+        #[arg(long)]
+        force: bool,
+        /// Root of the kernel's files, for tests
+        #[arg(long, hide = true, default_value = "/")]
+        sysfs: PathBuf,
+    },
+    /// Gives a PCI function back to the driver it had
+    #[command(after_help = "\
+Examples:
+  twinpath unbind 0000:03:00.0
+
+Without a driver remembered, the kernel chooses. Needs root.")]
+    Unbind {
+        /// Address of the function, as `twinpath devices` shows it
+        address: Address,
+        /// Root of the kernel's files, for tests
+        #[arg(long, hide = true, default_value = "/")]
+        sysfs: PathBuf,
     },
     /// Follows one packet through a rule file, without a running process
     #[command(after_help = "\

@@ -1,5 +1,7 @@
 //! The commands that are not `run`.
 
+mod devices;
+
 use crate::args::{Arguments, Client, Command, Place, RulesCommand};
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
@@ -16,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
 use twinpath_flow::text::parse_packet;
+use twinpath_host_driver::pci::bind::InUse;
 use twinpath_offload::RuleStore;
 
 /// Does what the command line says.
@@ -38,6 +41,12 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Rules { command } => rules(command),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
+        Command::Devices { json, sysfs } => devices::list(sysfs, *json),
+        Command::Bind { address, force, sysfs } => {
+            let in_use = if *force { InUse::Take } else { InUse::Refuse };
+            devices::bind(sysfs, *address, in_use)
+        }
+        Command::Unbind { address, sysfs } => devices::unbind(sysfs, *address),
         Command::Trace { rules, packet, config, json } => {
             trace(rules, packet, config.as_deref(), *json)
         }

@@ -21,6 +21,13 @@ pub struct Settings {
     pub vectors_max: u16,
 }
 
+impl Default for Settings {
+    /// 64 MiB, which serve the rings and tables of every card we drive, and 256 vectors.
+    fn default() -> Self {
+        Self { dma_bytes: 64 << 20, vectors_max: 256 }
+    }
+}
+
 /// What the kernel tells of the function beside its interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
