@@ -106,8 +106,12 @@ impl Device for Twinpath {
     }
 }
 
-/// The program, built beside this test.
+/// The program: `TWINPATH_BIN`, else the one built beside this test.
 fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("TWINPATH_BIN").map(PathBuf::from) {
+        assert!(path.is_file(), "TWINPATH_BIN={} is missing", path.display());
+        return path;
+    }
     let test = std::env::current_exe().expect("a test knows where it is");
     let program = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST").join("twinpath");
     assert!(program.is_file(), "{} is missing: run cargo build", program.display());

@@ -67,12 +67,12 @@ fn mask_later_fragment(frame: &mut [u8], ethertype_at: usize) {
     let is_snap = frame.get(ethertype_at + 2..ethertype_at + 8) == Some(&[0xaa, 0xaa, 3, 0, 0, 0]);
     let ethertype_at = if is_snap { ethertype_at + 8 } else { ethertype_at };
     let l3 = ethertype_at + 2;
-    let (protocol, l4) = match word(frame, ethertype_at) {
-        Some(0x0800) if word(frame, l3 + 6).is_some_and(|offset| offset & 0x1fff != 0) => {
-            (frame[l3 + 9], l3 + usize::from(frame[l3] & 15) * 4)
-        }
-        _ => return,
-    };
+    let Some(header) = frame.get(l3..l3 + 20) else { return };
+    let is_later = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
+    if word(frame, ethertype_at) != Some(0x0800) || !is_later {
+        return;
+    }
+    let (protocol, l4) = (header[9], l3 + usize::from(header[0] & 15) * 4);
     let at = match protocol {
         6 => l4 + 16,
         17 => l4 + 6,

@@ -13,7 +13,7 @@ pub fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|candidate| candidate.is_file()).unwrap_or_else(
-        || panic!("{program} is not installed; the tests need it: run ./install-test-tools"),
+        || panic!("{program} is not installed; the tests need it: run ./check tools"),
     )
 }
 
