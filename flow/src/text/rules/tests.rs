@@ -239,3 +239,46 @@ fn a_set_field_of_every_settable_field_is_read_into_the_key_field() {
     assert_eq!(set(target), (Field::NdTarget, 1, u128::MAX));
     assert_eq!(set("actions=set_field:9->tun_qfi"), (Field::Qfi, 0x89, 0xff));
 }
+
+#[test]
+fn generated_rules_print_what_they_parse_from() {
+    use crate::sample::{self, Random, Tunnels};
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let ports = sample::port_table(&mut random, Tunnels::Some);
+        for rule in sample::rules(&mut random, &ports) {
+            for names in [None, Some(&*ports)] {
+                let text = rule_text(&rule, names).to_string();
+                let parsed = parse_rule("printed", &text, &ports);
+                let parsed = parsed.unwrap_or_else(|error| panic!("seed {seed}: {error}: {text}"));
+                assert_eq!(rule_text(&parsed.rule, names).to_string(), text, "seed {seed}");
+                assert_eq!(parsed.rule.check(), Ok(()), "seed {seed}: {text}");
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_at_a_place_within_it(
+        start in 0_usize..300,
+        edits in proptest::collection::vec((0_usize..200, "[ -~\u{e9}]{0,3}"), 0..6),
+    ) {
+        use crate::sample::{self, Random};
+        let mut random = Random::new(start as u64);
+        let rule = sample::rule(&mut random, &ports(), 0);
+        let mut text: Vec<char> = rule_text(&rule, None).to_string().chars().collect();
+        for (at, with) in edits {
+            let at = at % (text.len() + 1);
+            let end = (at + 1).min(text.len());
+            text.splice(at..end, with.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let _ = crate::text::parse_packet(&text, &ports());
+        let _ = crate::text::parse_selector("any", &text, &ports());
+        if let Err(error) = parse_rule("any", &text, &ports()) {
+            let length = u32::try_from(text.chars().count()).unwrap();
+            proptest::prop_assert!(error.column >= 1 && error.column <= length + 1, "{error}");
+        }
+    }
+}
