@@ -24,17 +24,23 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 /// A running Open vSwitch with one bridge, `br0`.
 #[derive(Debug)]
 pub struct Ovs {
-    folder: PathBuf,
-    daemons: Vec<Child>,
+    daemons: Daemons,
     control: Control,
     captures: BTreeMap<PortNo, Follower>,
     /// Packets handed to each port so far.
     sent: BTreeMap<PortNo, u64>,
 }
 
-impl Drop for Ovs {
+/// Running daemons and their folder; both end with the value, also when a test panics.
+#[derive(Debug)]
+struct Daemons {
+    folder: PathBuf,
+    children: Vec<Child>,
+}
+
+impl Drop for Daemons {
     fn drop(&mut self) {
-        for daemon in &mut self.daemons {
+        for daemon in &mut self.children {
             // It may be dead already; there is nobody to tell.
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -61,8 +67,8 @@ impl Ovs {
             std::env::temp_dir().join(format!("twinpath-ovs-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a temporary folder can be made");
-        let mut daemons = Vec::new();
-        let control = start_daemons(&folder, &mut daemons);
+        let mut daemons = Daemons { folder: folder.clone(), children: Vec::new() };
+        let control = start_daemons(&folder, &mut daemons.children);
         let over: BTreeSet<PortNo> = ports.tunnels().map(|(_, tunnel)| tunnel.over).collect();
         configure(&folder, ports, &over);
         let captures = ports
@@ -71,7 +77,7 @@ impl Ovs {
                 (port.number, Follower::new(folder.join(format!("p{}.pcap", port.number.0))))
             })
             .collect();
-        let mut ovs = Self { folder, daemons, control, captures, sent: BTreeMap::new() };
+        let mut ovs = Self { daemons, control, captures, sent: BTreeMap::new() };
         for (_, tunnel) in ports.tunnels() {
             ovs.connect_underlay(tunnel, neighbours);
         }
@@ -81,7 +87,7 @@ impl Ovs {
     /// The socket that `ovs-ofctl` talks to.
     #[must_use]
     pub fn bridge(&self) -> String {
-        format!("unix:{}", self.folder.join("br0.mgmt").display())
+        format!("unix:{}", self.daemons.folder.join("br0.mgmt").display())
     }
 
     /// Runs `ovs-ofctl -O OpenFlow13` with these arguments.
@@ -117,7 +123,7 @@ impl Ovs {
     /// # Panics
     /// If the file cannot be written.
     pub fn dump_of_file(&self, rules: &str) -> Result<String, String> {
-        let file = self.folder.join("text");
+        let file = self.daemons.folder.join("text");
         fs::write(&file, format!("{rules}\n")).expect("the folder is writable");
         let bridge = self.bridge();
         self.ofctl(&["del-flows", &bridge])?;
@@ -152,7 +158,7 @@ impl Ovs {
     /// # Panics
     /// If Open vSwitch refuses a rule.
     pub fn load(&mut self, case: &Case) {
-        let file = self.folder.join("rules");
+        let file = self.daemons.folder.join("rules");
         fs::write(&file, case.rules_text(Cookies::Numbered)).expect("the folder is writable");
         let bridge = self.bridge();
         self.ofctl(&["del-flows", &bridge]).expect("the bridge is up");
