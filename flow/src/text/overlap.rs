@@ -1,13 +1,17 @@
 //! Finds rules of one table and priority that some packet matches both.
 //!
 //! Rules are grouped by mask; two groups are compared by hashing the values under the bits they
-//! have in common, so a file of n rules with m masks costs about n × m.
+//! have in common, so a file of n rules with m masks costs about n × m. A file with very many masks
+//! is searched up to [`LOOKUPS_MAX`], then overlaps go without a warning; replacements never do.
 
 use super::error::{Doubt, TextWarning};
 use super::rules::ParsedRule;
 use crate::key::{Key, MaskedKey};
 use crate::rule::Match;
 use std::collections::{BTreeMap, HashMap};
+
+/// Most rules looked up for overlaps in one file: well below a second.
+const LOOKUPS_MAX: usize = 2_000_000;
 
 /// Key mask and metadata mask.
 type Mask = (Key, u64);
@@ -22,11 +26,19 @@ struct Group {
 /// Puts a warning on each rule that an earlier one overlaps, or that replaces an earlier one.
 pub(super) fn warn(source_name: &str, rules: &mut [ParsedRule]) {
     let mut earlier: Vec<Option<usize>> = vec![None; rules.len()];
-    for groups in grouped(rules).values() {
-        for later in groups {
-            for other in groups {
-                note_overlaps(rules, later, other, &mut earlier);
+    let mut lookups = 0;
+    let tables = grouped(rules);
+    for group in tables.values().flatten() {
+        note_overlaps(rules, group, group, &mut earlier);
+    }
+    for groups in tables.values() {
+        let pairs = groups.iter().flat_map(|later| groups.iter().map(move |other| (later, other)));
+        for (later, other) in pairs.filter(|(later, other)| later.mask != other.mask) {
+            lookups += later.rules.len() + other.rules.len();
+            if lookups > LOOKUPS_MAX {
+                break;
             }
+            note_overlaps(rules, later, other, &mut earlier);
         }
     }
     for (index, earlier) in earlier.iter().enumerate() {

@@ -258,6 +258,19 @@ fn generated_rules_print_what_they_parse_from() {
     }
 }
 
+#[test]
+fn a_file_with_ten_thousand_masks_is_read_in_bounded_time() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for mask in 1..10_000 {
+        writeln!(text, "tun_id={mask}/{mask},actions=1").unwrap();
+    }
+    writeln!(text, "tun_id=1/1,actions=2").unwrap();
+    let rules = parse_rules("x", &text, &ports()).unwrap();
+    let last = &rules.last().unwrap().warnings[0];
+    assert_eq!(last.doubt, Doubt::Replaces { earlier_line: 1 });
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_read_or_refused_at_a_place_within_it(
