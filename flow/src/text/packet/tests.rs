@@ -80,3 +80,51 @@ fn bad_packets_are_refused_with_the_place() {
         assert_eq!(parse_packet(text, &ports()).unwrap_err().to_string(), wanted, "{text}");
     }
 }
+
+#[test]
+fn a_packet_of_a_tunnel_port_arrives_through_the_tunnel() {
+    use crate::port::{OuterTos, TunnelKind};
+    let tunnel = |kind: TunnelKind| Tunnel {
+        kind,
+        over: PortNo(2),
+        local_ip: Ipv4Addr::new(10, 1, 0, 1),
+        remote_ip: None,
+        local_mac: [2, 0, 0, 0, 0, 1],
+        peer_mac: [2, 0, 0, 0, 0, 2],
+        tos: OuterTos::Inherit,
+        ttl: 64,
+        qfi: None,
+    };
+    let port = |number: u16, kind: PortKind| Port {
+        number: PortNo(number),
+        name: format!("p{number}"),
+        mtu_out: None,
+        mtu_in: MTU_IN_DEFAULT,
+        kind,
+    };
+    let ports = PortTable::new(vec![
+        port(2, PortKind::Physical),
+        port(11, PortKind::Tunnel(tunnel(TunnelKind::Vxlan))),
+        port(13, PortKind::Tunnel(tunnel(TunnelKind::Gtpu))),
+    ])
+    .unwrap();
+    for (text, qfi) in [
+        ("in_port=11,tun_id=42,tun_src=192.0.2.7,udp,tp_dst=53", 0),
+        ("in_port=13,tun_id=42,tun_src=192.0.2.7,tun_qfi=9,udp,tp_dst=53", 0x89),
+    ] {
+        let packet = parse_packet(text, &ports).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(packet.in_port, PortNo(2), "{text}");
+        let key = parse::parse(&packet.frame, packet.in_port, &ports).key;
+        let wanted = if qfi == 0 { 11 } else { 13 };
+        assert_eq!(key.get(Field::InPort), wanted, "{text}");
+        assert_eq!(key.get(Field::TunId), 42, "{text}");
+        assert_eq!(key.get(Field::TunSrc), 0xc000_0207, "{text}");
+        assert_eq!(key.get(Field::Qfi), qfi, "{text}");
+        assert_eq!(key.get(Field::L4Dst), 53, "{text}");
+    }
+    let arp = parse_packet("in_port=13,arp", &ports).unwrap_err().to_string();
+    assert_eq!(
+        arp,
+        "a packet:1:1: the tunnel cannot carry this packet: the inner packet is not IP"
+    );
+}
