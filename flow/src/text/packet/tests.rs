@@ -114,7 +114,7 @@ fn a_packet_of_a_tunnel_port_arrives_through_the_tunnel() {
     ] {
         let packet = parse_packet(text, &ports).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(packet.in_port, PortNo(2), "{text}");
-        let key = parse::parse(&packet.frame, packet.in_port, &ports).key;
+        let key = parse(&packet.frame, packet.in_port, &ports).key;
         let wanted = if qfi == 0 { 11 } else { 13 };
         assert_eq!(key.get(Field::InPort), wanted, "{text}");
         assert_eq!(key.get(Field::TunId), 42, "{text}");
