@@ -258,7 +258,8 @@ pub enum Event {
         /// Entry.
         id: EntryId,
     },
-    /// The card is up, empty, with fresh queues to take: bring-up or a reset has succeeded.
+    /// The card is up, empty, in generation 0, with fresh queues to take: bring-up or a reset has
+    /// succeeded.
     Up(Epoch),
     /// The card asks to be reset.
     ResetRequest,

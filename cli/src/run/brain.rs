@@ -39,7 +39,6 @@ pub(crate) struct Brain {
     pipeline: Arc<Pipeline>,
     pending: Option<(Generation, Arc<Pipeline>)>,
     generation: Generation,
-    in_force: Generation,
     /// The rules differ from the newest pipeline made of them.
     changed: bool,
     reported: Option<Time>,
@@ -61,7 +60,6 @@ impl Brain {
             pipeline,
             pending: None,
             generation: Generation(0),
-            in_force: Generation(0),
             changed: false,
             reported: None,
         }
@@ -75,11 +73,6 @@ impl Brain {
     /// The newest generation: in force, or being prepared.
     pub(crate) const fn generation(&self) -> Generation {
         self.generation
-    }
-
-    /// The generation in force.
-    pub(crate) const fn generation_in_force(&self) -> Generation {
-        self.in_force
     }
 
     /// The ports rules may name.
@@ -161,7 +154,6 @@ impl Brain {
             Output::Committed(generation) => {
                 if let Some((_, pipeline)) = self.pending.take_if(|next| next.0 == generation) {
                     self.pipeline = pipeline;
-                    self.in_force = generation;
                 }
                 if let Some(software) = software {
                     for removed in software.path.commit(generation) {

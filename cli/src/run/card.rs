@@ -198,3 +198,6 @@ impl CardPath {
         self.reset_losses += inside.saturating_sub(alive);
     }
 }
+
+#[cfg(test)]
+mod tests;

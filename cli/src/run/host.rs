@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use twinpath_fallback::Packet;
-use twinpath_flow::card::{Event, Fence, Health, Reason, RxMeta, Sweep};
+use twinpath_flow::card::{Event, Fence, Generation, Health, Reason, RxMeta, Sweep};
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
@@ -112,7 +112,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
                     polled = Polled::Up;
                     self.adopt_queues(software);
                     let capabilities = Arc::new(self.nic.capabilities().clone());
-                    let generation = brain.generation_in_force();
+                    // Bring-up is by a reset, and a reset card is in generation 0.
+                    let generation = Generation(0);
                     brain.tell(now, Input::CardUp { capabilities, epoch, generation });
                 }
                 Event::Dead(_) => {
