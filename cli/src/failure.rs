@@ -37,11 +37,19 @@ impl Failure {
     /// The exit code, and the line for standard error.
     pub(crate) fn report(&self) -> (u8, Option<String>) {
         match self {
-            Self::Input(error) => (2, Some(format!("twinpath: {error:#}"))),
-            Self::Run(error) => (1, Some(format!("twinpath: {error:#}"))),
+            Self::Input(error) => (2, Some(format!("twinpath: {}", told(error)))),
+            Self::Run(error) => (1, Some(format!("twinpath: {}", told(error)))),
             Self::ClosedOutput => (0, None),
         }
     }
+}
+
+/// The error and its causes in one line, without those that it names itself.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |line, cause| {
+        let cause = cause.to_string();
+        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
+    })
 }
 
 impl From<ConfigError> for Failure {
@@ -61,5 +69,21 @@ mod tests {
         let (code, line) = Failure::output(io::Error::from(io::ErrorKind::StorageFull)).report();
         assert_eq!(code, 1);
         assert!(line.unwrap().starts_with("twinpath: standard output: cannot write: "));
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let read = || ConfigError::Read {
+            path: "nope.toml".into(),
+            source: io::Error::from_raw_os_error(2),
+        };
+        let line = Failure::from(read()).report().1.unwrap();
+        assert_eq!(
+            line,
+            "twinpath: nope.toml: cannot read: No such file or directory (os error 2)"
+        );
+        let outer = anyhow::Error::from(read()).context("while starting");
+        let line = Failure::Run(outer).report().1.unwrap();
+        assert!(line.starts_with("twinpath: while starting: nope.toml: cannot read: "), "{line}");
     }
 }

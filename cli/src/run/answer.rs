@@ -57,7 +57,7 @@ fn flows(session: &Session, place: Option<&str>, limit: usize) -> Answer {
 }
 
 fn explain(session: &Session, what: &str) -> Answer {
-    if what.chars().all(|c| c.is_ascii_digit() || c == '.') {
+    if !what.is_empty() && what.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return match flow_numbered(what, &session.brain) {
             Some(story) => ok(&json!({ "flow": story })),
             None => Answer::Refused(format!("no flow {what}")),

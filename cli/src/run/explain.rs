@@ -12,7 +12,7 @@ use twinpath_flow::reference::{Outcome, process};
 use twinpath_flow::rule::Rule;
 use twinpath_flow::steps::Flow;
 use twinpath_flow::text::{match_text, rule_text, steps_text};
-use twinpath_offload::view::{FlowView, Place};
+use twinpath_offload::view::{EntryState, FlowView, Place};
 
 /// A packet's way and fate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,9 +212,19 @@ pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
             .iter()
             .map(|entry| {
                 let matching = match_text(&entry.matching, None);
-                format!("table {} {:?} {matching}", entry.table.0, entry.state)
+                format!("table {}, {}: {matching}", entry.table.0, state_text(entry.state))
             })
             .collect(),
+    }
+}
+
+const fn state_text(state: EntryState) -> &'static str {
+    match state {
+        EntryState::Adding => "being added",
+        EntryState::Held => "held",
+        EntryState::Releasing => "being released",
+        EntryState::InCard => "serves",
+        EntryState::Deleting => "being deleted",
     }
 }
 
