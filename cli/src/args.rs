@@ -27,6 +27,15 @@ Examples:
 The live line and the log go to standard error (TWINPATH_LOG=debug for more).
 SIGHUP reads the rule file again; SIGINT and SIGTERM end the run with its summary.")]
     Run(Run),
+    /// Serves the simulated card of a configuration to another process, over vfio-user
+    #[command(after_help = "\
+Examples:
+  twinpath sim --socket /run/card.sock examples/switch.toml
+  twinpath run with device = \"vfio-user:/run/card.sock\" drives it
+
+Wires and [sim] are those of the file, its device and rules are not looked at. Ends with SIGINT
+or SIGTERM.")]
+    Sim(Sim),
     /// Checks a configuration and its rules, and opens nothing
     #[command(after_help = "Examples:\n  twinpath check examples/gateway.toml")]
     Check {
@@ -155,6 +164,16 @@ pub(crate) struct Run {
     /// Prints the summary as one JSON object and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `twinpath sim`.
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// Socket to serve the card on
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Configuration file
+    pub config: PathBuf,
 }
 
 /// How a command reaches the running process and answers.

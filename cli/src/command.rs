@@ -28,6 +28,7 @@ use twinpath_offload::RuleStore;
 pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Sim(arguments) => run::serve::serve(arguments),
         Command::Check { config } => check(config),
         Command::Stats { client } => show(client, &Request::Stats, |statistics: &Statistics| {
             view::stats::summary(statistics, None)

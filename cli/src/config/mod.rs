@@ -25,6 +25,8 @@ pub(crate) const WORKERS_MAX: u16 = 16;
 pub(crate) enum Device {
     /// The card at that address, through VFIO.
     Vfio(Address),
+    /// The twin card that another process serves on [`Config::socket`].
+    VfioUser,
     /// The simulated card in this process.
     Sim,
     /// The software path alone.
@@ -38,6 +40,7 @@ impl Device {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Vfio(_) => "vfio",
+            Self::VfioUser => "vfio-user",
             Self::Sim => "sim",
             Self::None => "none",
             Self::Reference => "reference",
@@ -75,6 +78,8 @@ pub(crate) struct Config {
     pub folder: PathBuf,
     /// What forwards.
     pub device: Device,
+    /// Socket of a card in another process, resolved.
+    pub socket: Option<PathBuf>,
     /// Rule file, resolved.
     pub rules: Option<PathBuf>,
     /// Where `rules` stands.
@@ -135,6 +140,7 @@ impl Config {
         Ok(Self {
             path: path.to_owned(),
             device,
+            socket: socket(&raw).map(|socket| folder.join(socket)),
             rules: raw.rules.as_ref().map(|rules| folder.join(rules.get_ref())),
             rules_place: raw.rules.as_ref().map(place),
             workers,
@@ -174,6 +180,9 @@ impl Config {
                 claims.push((claim, wire.number.0));
             }
             wire.wire.check(&self.folder).map_err(|error| at(error.into()))?;
+            if let Some(standby) = &wire.standby {
+                standby.check(&self.folder).map_err(|error| at(error.into()))?;
+            }
         }
         Ok(())
     }
@@ -195,19 +204,29 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
             let address = given.trim_start_matches("vfio:").parse();
             address.map(Device::Vfio).map_err(|error| (word.span(), Fault::Address(error)))
         }
-        later if later.starts_with("vfio-user:") => {
-            Err((word.span(), Fault::NotYet(later.to_owned())))
-        }
+        given if given.starts_with("vfio-user:") => match socket(raw) {
+            Some(_) => Ok(Device::VfioUser),
+            None => {
+                let (given, expected) = (given.to_owned(), "\"vfio-user:SOCKET\"");
+                Err((word.span(), Fault::Value { what: "device", given, expected }))
+            }
+        },
         given => Err((
             word.span(),
             Fault::UnknownWord {
                 what: "device",
                 given: given.to_owned(),
                 nearest: nearest(given, &["sim", "none", "reference"]),
-                expected: "\"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
+                expected: "\"vfio:ADDRESS\", \"vfio-user:SOCKET\", \"sim\", \"none\" or \"reference\"",
             },
         )),
     }
+}
+
+/// The socket of a device `vfio-user:SOCKET`.
+fn socket(raw: &RawConfig) -> Option<&str> {
+    let word = raw.device.as_ref()?.get_ref();
+    word.strip_prefix("vfio-user:").filter(|socket| !socket.is_empty())
 }
 
 fn workers(raw: &RawConfig) -> Result<u16, Located> {

@@ -62,11 +62,6 @@ pub(crate) enum Fault {
         /// All known words.
         expected: &'static str,
     },
-    /// A device that later versions will know.
-    #[error(
-        "device {0:?} is not in this version; use \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\""
-    )]
-    NotYet(String),
     /// What follows `vfio:` is no address.
     #[error(transparent)]
     Address(#[from] twinpath_host_driver::pci::AddressError),

@@ -85,15 +85,11 @@ fn every_fault_names_file_line_and_column() {
             "02:00:00:00:01",
             "22:13: local_mac \"02:00:00:00:01\" is not a MAC address",
         ),
-        (
-            "\"sim\"",
-            "\"vfio-user:s\"",
-            "2:10: device \"vfio-user:s\" is not in this version; use \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
-        ),
+        ("\"sim\"", "\"vfio-user:\"", "2:10: device \"vfio-user:\" is not \"vfio-user:SOCKET\""),
         (
             "\"sim\"",
             "\"simm\"",
-            "2:10: unknown device \"simm\" (did you mean \"sim\"?); expected \"vfio:ADDRESS\", \"sim\", \"none\" or \"reference\"",
+            "2:10: unknown device \"simm\" (did you mean \"sim\"?); expected \"vfio:ADDRESS\", \"vfio-user:SOCKET\", \"sim\", \"none\" or \"reference\"",
         ),
         ("mtu = 1514", "ttl = 64", "12:7: \"ttl\" has no meaning for a physical port"),
         (
@@ -132,4 +128,12 @@ fn a_real_card_is_named_by_its_address() {
     assert_eq!(config.device, Device::Vfio("0000:03:00.1".parse().unwrap()));
     let place = "conf/gateway.toml:1:10: ";
     assert!(complaint(&text("vfio:3")).starts_with(&format!("{place}\"3\" is no pci address")));
+}
+
+#[test]
+fn a_card_in_another_process_is_named_by_its_socket() {
+    let text = "device = \"vfio-user:run/card.sock\"\n[[port]]\nnumber = 1\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.device, Device::VfioUser);
+    assert_eq!(config.socket.as_deref(), Some(Path::new("conf/run/card.sock")));
 }

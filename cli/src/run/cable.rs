@@ -4,9 +4,12 @@ use std::os::fd::BorrowedFd;
 use twinpath_fallback::wire::{FrameSink, Wire, WireCounters, WireError};
 use twinpath_flow::time::Time;
 
-/// Nothing passes here: frames come and go through the card's queues.
-#[derive(Debug)]
-pub(super) struct Cable;
+/// Nothing passes here: frames come and go through the card's queues. What is sent here all the
+/// same, when there is no card, is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Cable {
+    dropped: u64,
+}
 
 impl Wire for Cable {
     fn receive(&mut self, _: Time, _: usize, _: &mut FrameSink<'_>) -> Result<usize, WireError> {
@@ -19,7 +22,9 @@ impl Wire for Cable {
 
     fn start_at(&mut self, _: Time) {}
 
-    fn send(&mut self, _: &[u8], _: Time) {}
+    fn send(&mut self, _: &[u8], _: Time) {
+        self.dropped += 1;
+    }
 
     fn flush(&mut self) -> Result<(), WireError> {
         Ok(())
@@ -42,7 +47,7 @@ impl Wire for Cable {
     }
 
     fn counters(&self) -> WireCounters {
-        WireCounters::default()
+        WireCounters { send_dropped: self.dropped, ..WireCounters::default() }
     }
 
     fn finish(&mut self) -> Result<(), WireError> {

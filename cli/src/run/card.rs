@@ -32,7 +32,7 @@ pub(crate) struct CardPath {
     /// The software path behind the card.
     pub software: Software,
     card: Card<SharedMemory>,
-    registers: Registers,
+    registers: Registers<SharedMemory>,
     host: Host<Twin<SharedMemory>>,
     /// Port numbers by the card's index.
     numbers: Vec<PortNo>,
@@ -59,10 +59,11 @@ impl CardPath {
         let memory = SharedMemory::new(BAR_BYTES, arena, workers + 1);
         let numbers: Vec<PortNo> = ports.physical().map(|port| port.number).collect();
         let card = Card::new(profile, memory.clone());
-        let nic = Twin::attach(Arc::new(memory.clone()), ports.clone(), settings, now);
+        let bus = Arc::new(memory);
+        let nic = Twin::attach(Arc::clone(&bus), ports.clone(), settings, now);
         Self {
             software,
-            registers: Registers::new(memory, numbers.len()),
+            registers: Registers::new(bus, numbers.len()),
             card,
             host: Host::new(Box::new(nic)),
             numbers,

@@ -5,6 +5,7 @@ use super::card::CardPath;
 use super::hardware::HardwarePath;
 use super::ports::Ports;
 use super::reference::Reference;
+use super::remote::RemotePath;
 use super::software::{Sent, Software};
 use twinpath_fallback::PacketPool;
 use twinpath_flow::port::PortNo;
@@ -41,6 +42,8 @@ pub(crate) enum Forwarder {
     Card(Box<CardPath>),
     /// `vfio:…`.
     Hardware(Box<HardwarePath>),
+    /// `vfio-user:…`.
+    Remote(Box<RemotePath>),
     /// `none`.
     Software(Box<Software>),
     /// `reference`.
@@ -54,6 +57,7 @@ impl Forwarder {
             Self::Card(card) => card.take(now, port, frame),
             // Its frames come through its queues.
             Self::Hardware(_) => {}
+            Self::Remote(card) => card.take(now, brain, port, frame),
             Self::Software(software) => {
                 let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
                 software.take((port, brain.generation(), now), frame.len(), fill);
@@ -68,6 +72,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => card.advance(now, brain, ports),
             Self::Hardware(card) => card.advance(now, brain),
+            Self::Remote(card) => card.advance(now, brain, ports),
             Self::Software(software) => {
                 if software.is_waiting() {
                     software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
@@ -91,6 +96,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => card.next_event(),
             Self::Hardware(card) => Some(card.next_event()),
+            Self::Remote(card) => Some(card.next_event()),
             Self::Software(_) | Self::Reference(_) => None,
         }
     }
@@ -100,6 +106,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => card.is_idle(),
             Self::Hardware(card) => card.is_idle(),
+            Self::Remote(card) => card.is_idle(),
             Self::Software(software) => !software.is_waiting(),
             Self::Reference(reference) => reference.is_idle(),
         }
@@ -110,6 +117,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => Some(&card.software),
             Self::Hardware(card) => Some(&card.software),
+            Self::Remote(card) => Some(&card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
@@ -120,6 +128,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => Some(&mut card.software),
             Self::Hardware(card) => Some(&mut card.software),
+            Self::Remote(card) => Some(&mut card.software),
             Self::Software(software) => Some(software),
             Self::Reference(_) => None,
         }
@@ -130,6 +139,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => Some(card.describe(now)),
             Self::Hardware(card) => Some(card.describe(now)),
+            Self::Remote(card) => Some(card.describe(now)),
             Self::Software(_) | Self::Reference(_) => None,
         }
     }
@@ -139,6 +149,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => card.send_dropped(index),
             Self::Hardware(card) => card.send_dropped(index),
+            Self::Remote(card) => card.send_dropped(index),
             // Counted at the port itself.
             Self::Software(_) | Self::Reference(_) => 0,
         }
@@ -154,6 +165,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => card.sweep_all(now, brain),
             Self::Hardware(card) => card.sweep_all(now, brain),
+            Self::Remote(card) => card.sweep_all(now, brain),
             Self::Software(_) | Self::Reference(_) => now,
         }
     }
@@ -164,6 +176,7 @@ impl Forwarder {
         match self {
             Self::Card(card) => fates = card.fates(received),
             Self::Hardware(card) => fates = card.fates(),
+            Self::Remote(card) => fates = card.fates(received),
             Self::Software(software) => {
                 fates.software = software.decided();
                 fates.dropped = software.tally.dropped;
@@ -183,7 +196,7 @@ impl Forwarder {
 }
 
 /// Sends what software sent straight into the wires.
-fn emit(ports: &mut Ports, pool: &mut PacketPool, now: Time, sent: Sent) {
+pub(super) fn emit(ports: &mut Ports, pool: &mut PacketPool, now: Time, sent: Sent) {
     match sent {
         Sent::Frame(port, packet) => {
             ports.send(port, packet.frame(), now);

@@ -25,6 +25,8 @@ pub(crate) struct Host<N: SmartNic + ?Sized> {
     sweep_retry: Option<Time>,
     /// Frames software could not send, by port.
     dropped: HashMap<PortNo, u64>,
+    /// Frames that the card received before are not taken: they came another way.
+    since: Time,
 }
 
 /// What the driver reported.
@@ -67,7 +69,13 @@ impl<N: SmartNic + ?Sized> Host<N> {
             fence: Fence::default(),
             sweep_retry: None,
             dropped: HashMap::new(),
+            since: Time::default(),
         }
+    }
+
+    /// Takes no frames that the card received before `since`.
+    pub(crate) const fn take_since(&mut self, since: Time) {
+        self.since = since;
     }
 
     /// Receive and transmit queue pairs in use.
@@ -175,7 +183,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
         brain: &mut Brain,
     ) -> bool {
         let lane = &mut self.lanes[index];
-        let mut intake = Intake { software, scratch: Vec::new() };
+        let since = self.since;
+        let mut intake = Intake { software, since, scratch: Vec::new() };
         let taken = lane.queue.rx_burst(BURST_MAX, &mut intake).unwrap_or_else(|cause| {
             brain.events.error(now, format!("queue {index}: {cause}"));
             brain.tell(now, Input::Card(Event::Dead(cause)));
@@ -269,12 +278,14 @@ impl Lane {
 /// Hands received frames to software.
 struct Intake<'a> {
     software: &'a mut Software,
+    since: Time,
     scratch: Vec<u8>,
 }
 
 impl RxSink for Intake<'_> {
     fn frame(&mut self, meta: RxMeta, length: usize, fill: &mut dyn FnMut(&mut [u8])) {
-        let miss = matches!(meta.reason, Reason::NoEntry | Reason::Exception);
+        let wanted = meta.time >= self.since;
+        let miss = wanted && matches!(meta.reason, Reason::NoEntry | Reason::Exception);
         let from = (meta.port, meta.generation, meta.time);
         if !(miss && self.software.take(from, length, fill)) {
             // Copies are nobody's in this version; a miss without a buffer was counted.

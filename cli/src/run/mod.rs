@@ -12,15 +12,19 @@ pub(crate) mod forwarder;
 mod hardware;
 pub(crate) mod history;
 mod host;
+mod odometer;
 mod poll;
 mod ports;
 mod reference;
 mod registers;
+mod remote;
 pub(crate) mod rules;
+pub(crate) mod serve;
 mod session;
 mod signals;
 pub(crate) mod sim;
 mod software;
+mod standby;
 
 use crate::args;
 use crate::clock::Clock;
@@ -38,6 +42,7 @@ use forwarder::Forwarder;
 use hardware::HardwarePath;
 use history::History;
 use ports::{PortLine, Ports};
+use remote::RemotePath;
 use session::Session;
 use signals::Signals;
 use software::Software;
@@ -77,6 +82,10 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             let ports = Arc::clone(&config.ports);
             let card = HardwarePath::open(address, ports, software).map_err(Failure::run)?;
             Forwarder::Hardware(Box::new(card))
+        }
+        (Device::VfioUser, _) => {
+            let card = RemotePath::new(&config, software).map_err(Failure::run)?;
+            Forwarder::Remote(Box::new(card))
         }
         (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software)),
     };
@@ -128,24 +137,41 @@ fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
     }
 }
 
+/// Opens the wires of all ports, or none where the card has cables of its own.
 fn open_wires(config: &Config) -> Result<Ports, Failure> {
-    let mut lines = Vec::with_capacity(config.wires.len());
-    let has_cables = matches!(config.device, Device::Vfio(_));
+    let device = config.device.name();
+    let has_cables = matches!(config.device, Device::Vfio(_) | Device::VfioUser);
     if has_cables && config.wires.iter().any(|wire| !matches!(wire.wire, WireSpec::Null)) {
-        tracing::info!("device vfio has cables of its own: wires are ignored");
+        tracing::info!("device {device} has cables of its own: wires are ignored");
     }
+    let ends = if has_cables { Ends::Cables } else { Ends::Wires };
+    let ports = open_ends(config, ends)?;
     for wire in &config.wires {
-        let opened = if has_cables {
-            Opened { wire: Box::new(Cable), notices: Vec::new() }
-        } else {
-            wire.wire.open(&config.folder).map_err(Failure::run)?
+        if wire.standby.is_some() && config.device != Device::VfioUser {
+            tracing::warn!("port {}: device {device} never needs its standby", wire.number.0);
+        }
+    }
+    Ok(ports)
+}
+
+/// What the ports are attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// The wires of the configuration.
+    Wires,
+    /// Cables of the card, out of our sight.
+    Cables,
+}
+
+fn open_ends(config: &Config, ends: Ends) -> Result<Ports, Failure> {
+    let mut lines = Vec::with_capacity(config.wires.len());
+    for wire in &config.wires {
+        let opened = match ends {
+            Ends::Cables => Opened { wire: Box::new(Cable::default()), notices: Vec::new() },
+            Ends::Wires => wire.wire.open(&config.folder).map_err(Failure::run)?,
         };
         for notice in opened.notices {
             tracing::warn!("port {}: {notice}", wire.number.0);
-        }
-        if wire.standby.is_some() {
-            let device = config.device.name();
-            tracing::warn!("port {}: device {device} never needs its standby", wire.number.0);
         }
         let port = config.ports.find(wire.number).expect("wires are of ports in the table");
         lines.push(PortLine {

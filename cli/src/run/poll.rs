@@ -4,10 +4,22 @@ use super::ports::Ports;
 use super::signals::Signals;
 use crate::control::server::Server;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Waits until a wire, the control socket or a signal needs looking after, at most `timeout`.
 pub(crate) fn wait(timeout: Duration, ports: &Ports, server: Option<&Server>, signals: &Signals) {
+    wait_for(timeout, ports, server.into_iter().flat_map(Server::descriptors), signals);
+}
+
+/// Waits until a wire, one of `others` (to be written too, if it says so) or a signal needs
+/// looking after, at most `timeout`.
+pub(super) fn wait_for<'a>(
+    timeout: Duration,
+    ports: &Ports,
+    others: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
+    signals: &Signals,
+) {
     let flags = |sending| if sending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
     let mut descriptors = vec![PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN)];
     for line in ports.lines().iter().filter(|line| line.failure.is_none()) {
@@ -16,7 +28,7 @@ pub(crate) fn wait(timeout: Duration, ports: &Ports, server: Option<&Server>, si
             descriptors.push(PollFd::from_borrowed_fd(descriptor, wanted));
         }
     }
-    for (descriptor, sending) in server.into_iter().flat_map(Server::descriptors) {
+    for (descriptor, sending) in others {
         descriptors.push(PollFd::from_borrowed_fd(descriptor, flags(sending)));
     }
     let timeout = Timespec {

@@ -130,6 +130,25 @@ impl Ports {
         }
     }
 
+    /// Puts another wire at a port in place of the one there, which ends; what it failed to send
+    /// stays counted.
+    pub(super) fn replace(&mut self, at: usize, wire: Box<dyn Wire>) -> Result<(), WireError> {
+        let line = &mut self.lines[at];
+        let mut former = std::mem::replace(&mut line.wire, wire);
+        line.failure = None;
+        let flushed = former.finish();
+        line.dropped += former.counters().send_dropped;
+        self.ask_arrival(at);
+        flushed
+    }
+
+    /// Counts frames that passed the port out of our sight.
+    pub(super) fn count(&mut self, at: usize, received: Counts, sent: Counts) {
+        let line = &mut self.lines[at];
+        line.received += received;
+        line.sent += sent;
+    }
+
     /// Counts a frame that should have gone out of `port` and did not.
     pub(crate) fn drop_at(&mut self, port: PortNo) {
         if let Some(at) = self.position(port) {
@@ -157,6 +176,12 @@ impl Ports {
             self.lines[at].wire.start_at(now);
             self.ask_arrival(at);
         }
+    }
+
+    /// Lets the source of one port begin at `now`.
+    pub(super) fn start_one_at(&mut self, at: usize, now: Time) {
+        self.lines[at].wire.start_at(now);
+        self.ask_arrival(at);
     }
 
     /// Ends all wires and returns the first failure of any: reading, then writing.

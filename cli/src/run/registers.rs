@@ -1,7 +1,7 @@
 //! The card's own counters of its ports; a reset leaves them (`docs/nic-abi.md` §2.3).
 
-use twinpath_abi::bus::Bus as _;
-use twinpath_abi::memory::SharedMemory;
+use std::sync::Arc;
+use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{
     PORT_ARRAY, PORT_STRIDE, QUEUE_ARRAY, QUEUE_STRIDE, Register, port, queue,
 };
@@ -11,6 +11,12 @@ use twinpath_abi::register::{
 pub(crate) enum PortRegister {
     /// Frames received, whatever became of them.
     RxPackets,
+    /// Their bytes.
+    RxBytes,
+    /// Frames sent.
+    TxPackets,
+    /// Their bytes.
+    TxBytes,
     /// Frames the card decided alone.
     Decided,
     /// Received frames that were too long.
@@ -26,9 +32,26 @@ pub(crate) enum PortRegister {
 }
 
 impl PortRegister {
+    /// All of them, in order of declaration.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::RxPackets,
+        Self::RxBytes,
+        Self::TxPackets,
+        Self::TxBytes,
+        Self::Decided,
+        Self::RxTooLong,
+        Self::RxOverrun,
+        Self::RxRefused,
+        Self::TxTooLong,
+        Self::TxOverrun,
+    ];
+
     const fn register(self) -> &'static Register {
         match self {
             Self::RxPackets => &port::RX_PACKETS,
+            Self::RxBytes => &port::RX_BYTES,
+            Self::TxPackets => &port::TX_PACKETS,
+            Self::TxBytes => &port::TX_BYTES,
             Self::Decided => &port::DECIDED,
             Self::RxTooLong => &port::RX_TOO_LONG,
             Self::RxOverrun => &port::RX_OVERRUN,
@@ -41,16 +64,16 @@ impl PortRegister {
 
 /// Reads the counters.
 #[derive(Debug)]
-pub(crate) struct Registers {
-    memory: SharedMemory,
+pub(crate) struct Registers<B> {
+    bus: Arc<B>,
     ports: u32,
 }
 
-impl Registers {
+impl<B: Bus> Registers<B> {
     /// The counters of a card with so many ports.
-    pub(crate) fn new(memory: SharedMemory, ports: usize) -> Self {
+    pub(crate) fn new(bus: Arc<B>, ports: usize) -> Self {
         let ports = u32::try_from(ports).expect("a card has at most 64 ports");
-        Self { memory, ports }
+        Self { bus, ports }
     }
 
     /// A counter of the port at `index`.
@@ -68,10 +91,10 @@ impl Registers {
     pub(crate) fn delivered(&self, queues: usize) -> u64 {
         let offsets = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(queues);
         let producer = queue::RX_PRODUCER.offset;
-        offsets.map(|queue| u64::from(self.memory.read32(queue + producer))).sum()
+        offsets.map(|queue| u64::from(self.bus.read32(queue + producer))).sum()
     }
 
     fn at(&self, index: u32, counter: PortRegister) -> u64 {
-        self.memory.read64(PORT_ARRAY + index * PORT_STRIDE + counter.register().offset)
+        self.bus.read64(PORT_ARRAY + index * PORT_STRIDE + counter.register().offset)
     }
 }

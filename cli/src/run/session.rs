@@ -78,6 +78,9 @@ impl Session {
         match &mut self.forwarder {
             Forwarder::Card(card) => self.now = card.bring_up(self.now, &mut self.brain)?,
             Forwarder::Hardware(card) => self.now = card.bring_up(&self.clock, &mut self.brain)?,
+            Forwarder::Remote(card) => {
+                self.now = card.bring_up(self.clock, &mut self.brain, &mut self.ports)?;
+            }
             Forwarder::Software(_) | Forwarder::Reference(_) => {}
         }
         Ok(())

@@ -11,9 +11,14 @@ const DEFAULT: &str = "small";
 /// # Errors
 /// Unknown name or a value out of range; with its place.
 pub(crate) fn profile(config: &Config) -> Result<Option<Profile>, ConfigError> {
-    if config.device != Device::Sim {
-        return Ok(None);
-    }
+    if config.device == Device::Sim { served(config).map(Some) } else { Ok(None) }
+}
+
+/// The profile of the card that `config` describes, whatever its device.
+///
+/// # Errors
+/// Unknown name or a value out of range; with its place.
+pub(super) fn served(config: &Config) -> Result<Profile, ConfigError> {
     let name = config.sim.profile.as_ref();
     let mut profile = Profile::named(name.map_or(DEFAULT, |(name, _)| name)).map_err(|error| {
         let span = name.map_or(0..0, |(_, span)| span.clone());
@@ -26,5 +31,5 @@ pub(crate) fn profile(config: &Config) -> Result<Option<Profile>, ConfigError> {
     profile.queues = profile.queues.max(config.workers.into());
     let tunnels = config.ports.tunnels().count();
     profile.tunnels = profile.tunnels.max(u32::try_from(tunnels).unwrap_or(u32::MAX));
-    Ok(Some(profile))
+    Ok(profile)
 }
