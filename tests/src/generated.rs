@@ -64,13 +64,19 @@ fn tag_count(frame: &[u8]) -> usize {
     (12..).step_by(4).take_while(is_tag).count()
 }
 
-/// Lengthens a frame that ends within a VLAN tag or an MPLS label: Open vSwitch cannot read its own
-/// flow for such frames back, and forgets what the flow has counted.
+/// Changes frames for which Open vSwitch forgets what its flows have counted, as it cannot read them
+/// back (they end within a VLAN tag, or are MPLS), or which we treat otherwise on purpose (ARP
+/// opcodes beyond a byte).
 fn complete(frame: &mut Vec<u8>) {
     let tags_end = 14 + 4 * tag_count(frame);
-    let is_mpls = matches!(frame.get(tags_end - 2..tags_end), Some([0x88, 0x47 | 0x48]));
-    let length = if is_mpls { tags_end + 4 } else { tags_end };
-    if frame.len() < length {
-        frame.resize(length, 0);
+    if frame.len() < tags_end {
+        frame.resize(tags_end, 0);
+    }
+    match frame.get_mut(tags_end - 2..) {
+        Some([0x88, kind @ (0x47 | 0x48), ..]) => *kind = 0xcc,
+        Some([0x08, 0x06, _, _, _, _, _, _, high, low, ..]) if *high != 0 || *low == 0 => {
+            (*high, *low) = (0, 1);
+        }
+        _ => {}
     }
 }

@@ -73,13 +73,14 @@ fn mask_later_fragment(frame: &mut [u8], ethertype_at: usize) {
         return;
     }
     let (protocol, l4) = (header[9], l3 + usize::from(header[0] & 15) * 4);
-    let at = match protocol {
-        6 => l4 + 16,
-        17 => l4 + 6,
-        1 | 58 => l4 + 2,
+    let range = match protocol {
+        6 => l4 + 16..l4 + 18,
+        17 => l4 + 6..l4 + 8,
+        // Open vSwitch sets type and code there too.
+        1 | 58 => l4..l4 + 4,
         _ => return,
     };
-    if let Some(bytes) = frame.get_mut(at..at + 2) {
+    if let Some(bytes) = frame.get_mut(range) {
         bytes.fill(0);
     }
 }
