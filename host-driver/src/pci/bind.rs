@@ -67,14 +67,14 @@ pub enum BindError {
         process: u32,
     },
     /// The kernel's file cannot be written.
-    #[error("{address}: {}: {source}{}", path.display(), as_root(source))]
+    #[error("{address}: {}: {error}{}", path.display(), as_root(error))]
     Write {
         /// The function.
         address: Address,
         /// The file.
         path: PathBuf,
         /// By the kernel.
-        source: io::Error,
+        error: io::Error,
     },
     /// The driver did not take it; the former driver has it again.
     #[error("{address}: {driver} did not take it; dmesg tells why")]
@@ -107,8 +107,8 @@ fn way_out(interface: &Interface, address: Address) -> String {
     }
 }
 
-fn as_root(source: &io::Error) -> &'static str {
-    if source.kind() == io::ErrorKind::PermissionDenied { "; run it as root" } else { "" }
+fn as_root(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied { "; run it as root" } else { "" }
 }
 
 impl Sysfs {
@@ -223,10 +223,10 @@ impl Sysfs {
     }
 
     fn put(&self, address: Address, path: &Path, text: &str) -> Result<(), BindError> {
-        self.write(path, text).map_err(|source| BindError::Write {
+        self.write(path, text).map_err(|error| BindError::Write {
             address,
             path: path.to_owned(),
-            source,
+            error,
         })
     }
 
@@ -249,7 +249,7 @@ impl Sysfs {
         let path = self.memory(address);
         fs::create_dir_all(self.path(MEMORY))
             .and_then(|()| fs::write(&path, driver.unwrap_or_default()))
-            .map_err(|source| BindError::Write { address, path, source })
+            .map_err(|error| BindError::Write { address, path, error })
     }
 
     /// The driver remembered; `None` when there was none or nothing is remembered.

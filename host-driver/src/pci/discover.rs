@@ -40,12 +40,12 @@ pub struct NetworkFunction {
 
 /// The list of functions cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
+#[error("{}: {error}", path.display())]
 pub struct DiscoverError {
     /// The folder.
     pub path: PathBuf,
     /// By the kernel.
-    pub source: io::Error,
+    pub error: io::Error,
 }
 
 /// Too few hugepages for the DMA memory; ordinary ones serve, at some cost in speed.
@@ -68,7 +68,7 @@ impl Sysfs {
     pub fn discover(&self, process: &Process) -> Result<Vec<NetworkFunction>, DiscoverError> {
         let path = self.functions();
         // The list itself must be there; a function that goes while we look is left out.
-        fs::read_dir(&path).map_err(|source| DiscoverError { path: path.clone(), source })?;
+        fs::read_dir(&path).map_err(|error| DiscoverError { path: path.clone(), error })?;
         let mut addresses: Vec<Address> =
             names(&path).iter().filter_map(|name| name.parse().ok()).collect();
         addresses.sort();

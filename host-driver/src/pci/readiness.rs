@@ -202,9 +202,8 @@ impl Sysfs {
             }
         }
         let wanted = process.wanted;
-        if let Some(limit) = process.memory_lock.filter(|limit| *limit < wanted) {
-            found.push(Obstacle::MemoryLock { limit, wanted });
-        }
+        let limit = process.memory_lock.filter(|limit| is_bound && *limit < wanted);
+        found.extend(limit.map(|limit| Obstacle::MemoryLock { limit, wanted }));
         found
     }
 

@@ -21,10 +21,10 @@ impl VfioBus {
     /// [`OpenError`]: one line with the remedy.
     pub fn open(address: Address, settings: Settings) -> Result<Self, OpenError> {
         let function = Function::open(address, settings)?;
-        function.start_dma().map_err(|source: io::Error| OpenError::Call {
+        function.start_dma().map_err(|error: io::Error| OpenError::Call {
             address,
             call: "write of config space",
-            source,
+            error,
         })?;
         Ok(Self { function })
     }

@@ -45,10 +45,10 @@ impl Device {
         let container = Arc::new(VfioContainer::new(None).map_err(refused)?);
         let ours: Arc<VfioContainer> = Arc::clone(&container);
         let device = VfioDevice::new(&sysfs_path(address), ours, false).map_err(refused)?;
-        let file = sys::duplicate(&device).map_err(|source| OpenError::Call {
+        let file = sys::duplicate(&device).map_err(|error| OpenError::Call {
             address,
             call: "dup",
-            source,
+            error,
         })?;
         Ok(Self {
             address,
@@ -83,8 +83,8 @@ impl Device {
         let mut bytes = vec![0; length];
         self.file()
             .read_exact_at(&mut bytes, self.config_offset())
-            .map_err(|source| OpenError::Call { address, call: "read of config space", source })?;
-        ConfigSnapshot::new(&bytes).map_err(|source| OpenError::Config { address, source })
+            .map_err(|error| OpenError::Call { address, call: "read of config space", error })?;
+        ConfigSnapshot::new(&bytes).map_err(|error| OpenError::Config { address, error })
     }
 
     /// Notes that the kernel waits for us to let go of it.
@@ -133,10 +133,10 @@ impl Device {
             capabilities: self.device().get_region_caps(index),
         };
         let region: Region = info.region(msix);
-        Bar::map(Arc::clone(self.file()), &region).map_err(|source| OpenError::Call {
+        Bar::map(Arc::clone(self.file()), &region).map_err(|error| OpenError::Call {
             address,
             call: "mmap of bar 0",
-            source,
+            error,
         })
     }
 
@@ -146,12 +146,12 @@ impl Device {
     /// No memory, no addresses, or a limit on pinned memory.
     pub(super) fn arena(&self, wanted: usize) -> Result<Arena, OpenError> {
         let address = self.address;
-        let call = |source| OpenError::Call { address, call: "VFIO_IOMMU_GET_INFO", source };
+        let call = |error| OpenError::Call { address, call: "VFIO_IOMMU_GET_INFO", error };
         let info = sys::iommu_info(&self.container).map_err(call)?;
         let info = IommuInfo::parse(&info)
             .ok_or_else(|| call(io::Error::from(io::ErrorKind::InvalidData)))?;
         let mut arena =
-            Arena::new(wanted).map_err(|source| OpenError::Memory { address, wanted, source })?;
+            Arena::new(wanted).map_err(|error| OpenError::Memory { address, wanted, error })?;
         if arena.backing() == Backing::Pages && arena.bytes() >= HUGEPAGE {
             let pages = wanted.div_ceil(HUGEPAGE);
             tracing::info!(
@@ -200,7 +200,7 @@ impl Device {
         }
         for (index, descriptors) in wanted {
             if self.count(index) > 0 {
-                let refused = |source| OpenError::Vfio { address: self.address, source };
+                let refused = |error| OpenError::Vfio { address: self.address, error };
                 self.device().enable_irq(index, descriptors).map_err(refused)?;
             }
         }

@@ -6,7 +6,7 @@ use crate::pci::readiness::Obstacle;
 use std::io;
 use vfio_ioctls::VfioError;
 
-/// Why a function was not opened.
+/// Why a function was not opened. Causes are part of the line, so that the remedy stands last.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -47,12 +47,12 @@ pub enum OpenError {
         address: Address,
     },
     /// VFIO refused a step.
-    #[error("{address}: vfio refused: {source}")]
+    #[error("{address}: vfio refused: {error}")]
     Vfio {
         /// The function.
         address: Address,
         /// By the crate that makes the calls.
-        source: VfioError,
+        error: VfioError,
     },
     /// The kernel allows no more pinned memory.
     #[error(
@@ -67,14 +67,14 @@ pub enum OpenError {
         wanted: usize,
     },
     /// The kernel has not that much memory.
-    #[error("{address}: no {wanted} bytes of dma memory: {source}")]
+    #[error("{address}: no {wanted} bytes of dma memory: {error}")]
     Memory {
         /// The function.
         address: Address,
         /// Bytes of DMA memory.
         wanted: usize,
         /// By the kernel.
-        source: io::Error,
+        error: io::Error,
     },
     /// No bus addresses for the DMA memory.
     #[error("{address}: the iommu has no room for {wanted} bytes of dma memory")]
@@ -85,12 +85,12 @@ pub enum OpenError {
         wanted: usize,
     },
     /// Configuration space makes no sense.
-    #[error("{address}: {source}")]
+    #[error("{address}: {error}")]
     Config {
         /// The function.
         address: Address,
         /// What.
-        source: ConfigError,
+        error: ConfigError,
     },
     /// BAR 0 is absent, not memory, or longer than 4 GiB.
     #[error("{address}: bar 0 is no memory of at most 4 GiB ({bytes} bytes)")]
@@ -101,29 +101,29 @@ pub enum OpenError {
         bytes: u64,
     },
     /// Event descriptors, usually for want of file descriptors.
-    #[error("{address}: no event descriptors: {source}; ulimit -n 4096")]
+    #[error("{address}: no event descriptors: {error}; ulimit -n 4096")]
     Events {
         /// The function.
         address: Address,
         /// By the kernel.
-        source: io::Error,
+        error: io::Error,
     },
     /// Another call failed.
-    #[error("{address}: {call}: {source}")]
+    #[error("{address}: {call}: {error}")]
     Call {
         /// The function.
         address: Address,
         /// Which call.
         call: &'static str,
         /// By the kernel.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl OpenError {
     /// What the errors of `vfio-ioctls` at open mean.
-    pub(super) fn refused(address: Address, source: VfioError) -> Self {
-        match source {
+    pub(super) fn refused(address: Address, error: VfioError) -> Self {
+        match error {
             VfioError::OpenGroup(error, group) if error.kind() == io::ErrorKind::ResourceBusy => {
                 Self::InUse { address, group }
             }
@@ -131,17 +131,17 @@ impl OpenError {
             VfioError::ContainerSetIOMMU(error) if error.errno() == libc::EPERM => {
                 Self::UnsafeInterrupts { address }
             }
-            source => Self::Vfio { address, source },
+            error => Self::Vfio { address, error },
         }
     }
 
     /// What an error of the map call means.
-    pub(super) fn not_mapped(address: Address, wanted: usize, source: VfioError) -> Self {
-        match source {
+    pub(super) fn not_mapped(address: Address, wanted: usize, error: VfioError) -> Self {
+        match error {
             VfioError::IommuDmaMap(error) if error.errno() == libc::ENOMEM => {
                 Self::MemoryLock { address, wanted }
             }
-            source => Self::Vfio { address, source },
+            error => Self::Vfio { address, error },
         }
     }
 }
@@ -156,21 +156,21 @@ pub enum ResetError {
         address: Address,
     },
     /// The reset failed.
-    #[error("{address}: reset: {source}")]
+    #[error("{address}: reset: {error}")]
     Failed {
         /// The function.
         address: Address,
         /// By the kernel.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl ResetError {
     /// What the error of the reset call means.
-    pub(super) fn new(address: Address, source: io::Error) -> Self {
-        match source.raw_os_error() {
+    pub(super) fn new(address: Address, error: io::Error) -> Self {
+        match error.raw_os_error() {
             Some(libc::EINVAL | libc::ENOTTY) => Self::Unsupported { address },
-            _ => Self::Failed { address, source },
+            _ => Self::Failed { address, error },
         }
     }
 }

@@ -62,18 +62,18 @@ impl Function {
             return Err(OpenError::NotReady { address, obstacle });
         }
         let device = Device::open(address)?;
-        device.stop_dma().map_err(|source| OpenError::Call {
+        device.stop_dma().map_err(|error| OpenError::Call {
             address,
             call: "write of config space",
-            source,
+            error,
         })?;
         let config = device.config()?;
         let capabilities =
-            config.capabilities().map_err(|source| OpenError::Config { address, source })?;
+            config.capabilities().map_err(|error| OpenError::Config { address, error })?;
         let bar = device.bar(capabilities.msix)?;
         let arena = device.arena(settings.dma_bytes)?;
         let interrupts = Interrupts::new(device.vectors().min(settings.vectors_max))
-            .map_err(|source| OpenError::Events { address, source })?;
+            .map_err(|error| OpenError::Events { address, error })?;
         device.arm(&interrupts)?;
         Ok(Self { bar, device, arena, interrupts, config, address })
     }

@@ -158,7 +158,7 @@ fn an_attribute_that_cannot_be_written_is_named() {
     let denied = BindError::Write {
         address: address(),
         path: "/sys/x".into(),
-        source: io::ErrorKind::PermissionDenied.into(),
+        error: io::ErrorKind::PermissionDenied.into(),
     };
     assert_eq!(denied.to_string(), "0000:03:00.0: /sys/x: permission denied; run it as root");
 }
