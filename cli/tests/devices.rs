@@ -167,6 +167,26 @@ fn timeouts_begin_with_the_capture_and_not_with_its_epoch() {
 }
 
 #[test]
+fn a_frame_is_lost_for_the_same_cause_on_every_device() {
+    let folder = Folder::new("lost");
+    // Classic little-endian nanosecond capture; frames too short, too long, and as long as may be.
+    let mut bytes =
+        [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 0x1_0000, 1].map(u32::to_le_bytes).concat();
+    for (second, length) in (1_u32..).zip([13_u32, 9217, 9216]) {
+        bytes.extend([second, 0, length, length].map(u32::to_le_bytes).concat());
+        bytes.resize(bytes.len() + length as usize, 2);
+    }
+    fs::write(folder.path("odd.pcap"), bytes).unwrap();
+    for device in DEVICES {
+        let wires = ["pcap:in=odd.pcap".to_owned(), "null".to_owned()];
+        let statistics = folder.run(device, "actions=output:2\n", &wires, "");
+        let lost = serde_json::json!({"malformed": 1, "mtu_in": 1});
+        assert_eq!(statistics["packets"]["lost"], lost, "{device}");
+        assert_eq!(statistics["ports"][1]["tx_packets"], 1, "{device}");
+    }
+}
+
+#[test]
 fn two_runs_on_the_card_are_the_same_run() {
     let folder = Folder::new("twice");
     let rules = "ip,nw_src=10.0.0.0/17,actions=dec_ttl,output:2\nip,actions=output:2\n";

@@ -3,6 +3,7 @@
 use super::brain::Brain;
 use std::sync::Arc;
 use twinpath_fallback::outbox::DropCause;
+use twinpath_fallback::packet::FRAME_MAX;
 use twinpath_fallback::{Outbox, Packet, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
@@ -35,7 +36,7 @@ pub(crate) struct SoftwareTally {
     pub mtu_in: u64,
     /// No Ethernet header, or outer headers that claim a tunnel and are wrong.
     pub malformed: u64,
-    /// No buffer, or longer than one.
+    /// No buffer.
     pub no_buffer: u64,
 }
 
@@ -71,16 +72,16 @@ impl Software {
         length: usize,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> bool {
+        if length > FRAME_MAX {
+            // No port takes longer ones; parsing it would say the same.
+            self.tally.mtu_in += 1;
+            return false;
+        }
         let Some(mut packet) = self.pool.take() else {
             self.tally.no_buffer += 1;
             return false;
         };
-        let Some(buffer) = packet.receive_buffer().get_mut(..length) else {
-            self.tally.no_buffer += 1;
-            self.pool.give(packet);
-            return false;
-        };
-        fill(buffer);
+        fill(&mut packet.receive_buffer()[..length]);
         packet.set_received(length);
         packet.port = port;
         packet.generation = generation;
