@@ -20,6 +20,7 @@ mod capabilities;
 mod command;
 mod control;
 mod event;
+mod function;
 mod group;
 mod groups;
 mod io;
