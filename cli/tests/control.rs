@@ -151,9 +151,12 @@ fn sighup_reads_the_rule_file_again_and_a_bad_one_changes_nothing() {
     fs::write(&file, "priority=7,in_port=1 actions=output:3\n").unwrap();
     run.signal("-HUP");
     run.wait_until("the new rules", || run.text(&["rules", "dump"]).starts_with("priority=7"));
+    run.wait_until("packets by the new rules", || {
+        let statistics: Value = serde_json::from_str(&run.text(&["stats", "--json"])).unwrap();
+        statistics["ports"][2]["tx_packets"].as_u64() > Some(0)
+    });
     let summary = run.end();
     assert_eq!(summary["rules"].as_array().unwrap().len(), 1);
-    assert!(summary["ports"][2]["tx_packets"].as_u64() > Some(0));
 }
 
 #[test]

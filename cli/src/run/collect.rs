@@ -77,8 +77,8 @@ fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
         rx_packets: Some(line.received.packets),
         rx_bytes: Some(line.received.bytes),
         rx_missed: line.wire.counters().receive_dropped,
-        tx_packets: Some(line.sent.packets),
-        tx_bytes: Some(line.sent.bytes),
+        tx_packets: Some(line.sent().packets),
+        tx_bytes: Some(line.sent().bytes),
         tx_dropped: line.send_dropped() + dropped_by_device,
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct PortLine {
     pub wire: Box<dyn Wire>,
     /// Frames that came in.
     pub received: Counts,
-    /// Frames that went out.
+    /// Frames that went out and that the present wire did not count.
     pub sent: Counts,
     /// Frames that should have gone out and did not, by the device (MTU, full queues).
     pub dropped: u64,
@@ -25,6 +25,11 @@ pub(crate) struct PortLine {
 }
 
 impl PortLine {
+    /// Frames that went out; those that still wait in the wire are not among them.
+    pub(crate) fn sent(&self) -> Counts {
+        self.sent + self.wire.counters().sent
+    }
+
     /// Frames that should have gone out and did not, anywhere.
     pub(crate) fn send_dropped(&self) -> u64 {
         self.dropped + self.wire.counters().send_dropped
@@ -121,22 +126,18 @@ impl Ports {
     /// Sends a frame out of a port; one for an unknown port is nobody's.
     pub(crate) fn send(&mut self, port: PortNo, frame: &[u8], departure: Time) {
         if let Some(at) = self.position(port) {
-            let line = &mut self.lines[at];
-            let dropped = line.wire.counters().send_dropped;
-            line.wire.send(frame, departure);
-            if line.wire.counters().send_dropped == dropped {
-                line.sent += Counts::one(frame.len());
-            }
+            self.lines[at].wire.send(frame, departure);
         }
     }
 
-    /// Puts another wire at a port in place of the one there, which ends; what it failed to send
-    /// stays counted.
+    /// Puts another wire at a port in place of the one there, which ends; what it sent and failed
+    /// to send stays counted.
     pub(super) fn replace(&mut self, at: usize, wire: Box<dyn Wire>) -> Result<(), WireError> {
         let line = &mut self.lines[at];
         let mut former = std::mem::replace(&mut line.wire, wire);
         line.failure = None;
         let flushed = former.finish();
+        line.sent += former.counters().sent;
         line.dropped += former.counters().send_dropped;
         self.ask_arrival(at);
         flushed
@@ -194,5 +195,94 @@ impl Ports {
             }
         }
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::BorrowedFd;
+    use twinpath_fallback::wire::{FrameSink, WireCounters};
+
+    /// Takes one frame at once, queues all others, and is refused them when it ends.
+    #[derive(Default)]
+    struct Stuck {
+        counters: WireCounters,
+        queued: u64,
+    }
+
+    impl Wire for Stuck {
+        fn receive(
+            &mut self,
+            _: Time,
+            _: usize,
+            _: &mut FrameSink<'_>,
+        ) -> Result<usize, WireError> {
+            Ok(0)
+        }
+
+        fn next_arrival(&mut self) -> Option<Time> {
+            None
+        }
+
+        fn start_at(&mut self, _: Time) {}
+
+        fn send(&mut self, frame: &[u8], _: Time) {
+            if self.counters.sent.packets == 0 {
+                self.counters.sent += Counts::one(frame.len());
+            } else {
+                self.queued += 1;
+            }
+        }
+
+        fn flush(&mut self) -> Result<(), WireError> {
+            Ok(())
+        }
+
+        fn has_queued(&self) -> bool {
+            self.queued > 0
+        }
+
+        fn is_finished(&self) -> bool {
+            true
+        }
+
+        fn is_virtual(&self) -> bool {
+            false
+        }
+
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn counters(&self) -> WireCounters {
+            self.counters
+        }
+
+        fn finish(&mut self) -> Result<(), WireError> {
+            self.counters.send_dropped += std::mem::take(&mut self.queued);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_frame_is_sent_or_dropped_and_never_both() {
+        let mut ports = Ports::new(vec![PortLine {
+            number: PortNo(1),
+            name: "a".into(),
+            wire: Box::<Stuck>::default(),
+            received: Counts::default(),
+            sent: Counts::default(),
+            dropped: 0,
+            failure: None,
+        }]);
+        for _ in 0..3 {
+            ports.send(PortNo(1), &[0; 60], Time(0));
+        }
+        assert_eq!(ports.lines()[0].sent(), Counts { packets: 1, bytes: 60 });
+        assert_eq!(ports.lines()[0].send_dropped(), 0);
+        ports.replace(0, Box::<Stuck>::default()).unwrap();
+        assert_eq!(ports.lines()[0].sent(), Counts { packets: 1, bytes: 60 });
+        assert_eq!(ports.lines()[0].send_dropped(), 2);
     }
 }
