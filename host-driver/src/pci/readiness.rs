@@ -127,7 +127,7 @@ impl Obstacle {
             Self::OnlyCdev { .. } => "run a kernel with CONFIG_VFIO_GROUP".to_owned(),
             Self::NoFile { .. } => "modprobe vfio_iommu_type1".to_owned(),
             Self::NoPermission { path } => {
-                format!("sudo setfacl -m u:$USER:rw {}", path.display())
+                format!("sudo chown $USER {}", path.display())
             }
             Self::MemoryLock { wanted, .. } => {
                 format!("ulimit -l {}, or LimitMEMLOCK=infinity in the unit", wanted / 1024 + 1)

@@ -154,7 +154,7 @@ impl Device {
             Arena::new(wanted).map_err(|error| OpenError::Memory { address, wanted, error })?;
         if arena.backing() == Backing::Pages && arena.bytes() >= HUGEPAGE {
             let pages = wanted.div_ceil(HUGEPAGE);
-            tracing::info!(
+            tracing::warn!(
                 "{address}: dma memory is in ordinary pages, for want of {pages} free hugepages; \
                  sysctl vm.nr_hugepages={pages}"
             );

@@ -124,7 +124,7 @@ fn no_permission_names_the_file_and_the_command() {
     };
     assert_eq!(
         lines(&ready(), &Process { may_use, ..process() }),
-        ["no permission on /dev/vfio/7; sudo setfacl -m u:$USER:rw /dev/vfio/7"]
+        ["no permission on /dev/vfio/7; sudo chown $USER /dev/vfio/7"]
     );
 }
 
