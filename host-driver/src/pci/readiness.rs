@@ -110,8 +110,8 @@ impl Obstacle {
     pub fn remedy(&self, address: Address) -> String {
         match self {
             Self::Absent => "lspci -D lists them; echo 1 > /sys/bus/pci/rescan".to_owned(),
-            Self::NoIommu => "switch VT-d or AMD-Vi on in the firmware and boot with \
-                 intel_iommu=on (AMD: amd_iommu=on)"
+            Self::NoIommu => "switch VT-d or AMD-Vi on in the firmware, and boot an Intel machine \
+                 with intel_iommu=on"
                 .to_owned(),
             Self::NotBehindIommu => "move the card to another slot".to_owned(),
             Self::NoModule { module, .. } => {

@@ -33,8 +33,8 @@ fn no_iommu_tells_what_to_switch_on() {
     let lines = lines(&tree, &process());
     assert_eq!(
         lines[0],
-        "no iommu; switch VT-d or AMD-Vi on in the firmware and boot with intel_iommu=on \
-         (AMD: amd_iommu=on)"
+        "no iommu; switch VT-d or AMD-Vi on in the firmware, and boot an Intel machine \
+         with intel_iommu=on"
     );
     assert_eq!(lines[1], "not bound to vfio-pci; twinpath bind 0000:03:00.0");
 }
