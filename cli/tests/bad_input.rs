@@ -123,6 +123,31 @@ fn a_rule_that_needs_an_absent_port_is_refused_with_its_place() {
 }
 
 #[test]
+fn captures_that_would_destroy_each_other_are_refused_however_they_are_written() {
+    let folder = Folder::new("destroy");
+    let input = folder.write("in.pcap", &capture());
+    std::os::unix::fs::symlink(&input, folder.0.join("link.pcap")).unwrap();
+    for (wires, parts) in [
+        (
+            ["pcap:out=a.pcap", "pcap:out=./a.pcap"],
+            ["c.toml:9:8: ", "already used by the wire of port 1"],
+        ),
+        (
+            ["pcap:in=in.pcap", "pcap:out=link.pcap"],
+            ["c.toml:6:8: ", "written by the wire of port 2"],
+        ),
+        (
+            ["pcap:in=in.pcap,out=./in.pcap", "null"],
+            ["c.toml:6:8: ", "written by the wire of port 1"],
+        ),
+    ] {
+        assert_complaint(&run(&folder.config(wires)), 2, &parts);
+        assert_eq!(fs::read(&input).unwrap(), capture());
+        assert!(!folder.0.join("a.pcap").exists(), "nothing half-done");
+    }
+}
+
+#[test]
 fn a_missing_rule_file_and_a_missing_capture_are_named_before_anything_is_created() {
     let folder = Folder::new("missing");
     let config = folder.config(["pcap:in=in.pcap", "pcap:out=out.pcap"]);

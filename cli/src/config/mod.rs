@@ -184,6 +184,13 @@ impl Config {
                 standby.check(&self.folder).map_err(|error| at(error.into()))?;
             }
         }
+        for wire in &self.wires {
+            let Some(file) = wire.wire.source(&self.folder) else { continue };
+            if let Some(&(_, writer)) = claims.iter().find(|(claim, _)| *claim == file) {
+                let fault = Fault::ReadAndWritten { file, writer };
+                return Err(ConfigError::At { place: wire.place.clone(), fault });
+            }
+        }
         Ok(())
     }
 }

@@ -108,6 +108,14 @@ pub(crate) enum Fault {
         /// The port that uses it.
         other: u16,
     },
+    /// A wire reads what another, or itself, writes.
+    #[error("{file} is written by the wire of port {writer}, which would destroy what is read")]
+    ReadAndWritten {
+        /// File.
+        file: String,
+        /// The port that writes it.
+        writer: u16,
+    },
     /// The simulated card cannot be so.
     #[error(transparent)]
     Profile(#[from] twinpath_hw_sim::profile::ProfileError),

@@ -179,6 +179,13 @@ impl fmt::Display for WireSpec {
     }
 }
 
+/// One name for a file however it is written: links and dots resolved as far as they exist.
+fn one_name(path: &Path) -> String {
+    let folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    let name = path.canonicalize().ok().or_else(folder);
+    name.as_deref().unwrap_or(path).display().to_string()
+}
+
 impl WireSpec {
     /// Whether the wire will bring its own time; when all do, the run's time is virtual.
     #[must_use]
@@ -186,12 +193,21 @@ impl WireSpec {
         !matches!(self, Self::Tap { .. } | Self::Packet { .. })
     }
 
+    /// The file it reads, in the words of [`Self::claims`]: no wire may claim it.
+    #[must_use]
+    pub fn source(&self, base: &Path) -> Option<String> {
+        match self {
+            Self::Pcap { input: Some(path), .. } => Some(one_name(&base.join(path))),
+            _ => None,
+        }
+    }
+
     /// What only one wire may hold (output files, interfaces), as text; two ports that name the same
     /// are a configuration error. Relative paths are taken from `base`.
     #[must_use]
     pub fn claims(&self, base: &Path) -> Vec<String> {
         match self {
-            Self::Pcap { output: Some(path), .. } => vec![base.join(path).display().to_string()],
+            Self::Pcap { output: Some(path), .. } => vec![one_name(&base.join(path))],
             Self::Tap { name } => vec![format!("interface {name}")],
             Self::Packet { interface } => vec![format!("interface {interface}")],
             _ => Vec::new(),
