@@ -1,6 +1,6 @@
 //! Giving a function to `vfio-pci` and back to the driver it had.
 
-use super::readiness::{Obstacle, VFIO_PCI};
+use super::readiness::{Obstacle, VFIO_PCI, is_vfio};
 use super::sysfs::{Sysfs, attribute, names, target};
 use super::{Address, Interface};
 use std::fs;
@@ -119,7 +119,7 @@ impl Sysfs {
     pub fn bind(&self, address: Address, in_use: InUse) -> Result<Bound, BindError> {
         let folder = self.function(address);
         let former = self.driver_of(address);
-        if former.as_deref() == Some(VFIO_PCI) {
+        if former.as_deref().is_some_and(is_vfio) {
             return Ok(Bound { former: self.remembered(address), now: former });
         }
         if let Some(obstacle) = self.unbindable(address) {
@@ -163,7 +163,7 @@ impl Sysfs {
             return Err(BindError::Obstacle { address, obstacle: Obstacle::Absent });
         }
         let driver = self.driver_of(address);
-        if driver.as_deref() != Some(VFIO_PCI) {
+        if !driver.as_deref().is_some_and(is_vfio) {
             return Err(BindError::NotOurs { address, driver });
         }
         if let Some(process) = self.group(address).and_then(|group| self.holder(group)) {
@@ -201,7 +201,7 @@ impl Sysfs {
             let has_groups = !names(&self.path("sys/kernel/iommu_groups")).is_empty();
             return Some(if has_groups { Obstacle::NotBehindIommu } else { Obstacle::NoIommu });
         }
-        if self.driver(VFIO_PCI).exists() { None } else { self.missing_module() }
+        if self.driver(VFIO_PCI).exists() { None } else { self.missing_module(false) }
     }
 
     /// An interface in use, one with the default route first.

@@ -164,6 +164,11 @@ fn may_use(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a driver is `vfio-pci` or its variant for one vendor's functions (`mlx5-vfio-pci`).
+pub(super) fn is_vfio(driver: &str) -> bool {
+    driver.strip_suffix(VFIO_PCI).is_some_and(|before| before.is_empty() || before.ends_with('-'))
+}
+
 /// Whether the effective set of `/proc/PID/status` holds a capability.
 fn has_capability(status: &str, bit: u32) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -186,9 +191,9 @@ impl Sysfs {
             let has_groups = !names(&self.path("sys/kernel/iommu_groups")).is_empty();
             found.push(if has_groups { Obstacle::NotBehindIommu } else { Obstacle::NoIommu });
         }
-        found.extend(self.missing_module());
         let driver = target(&folder.join("driver"));
-        let is_bound = driver.as_deref() == Some(VFIO_PCI);
+        let is_bound = driver.as_deref().is_some_and(is_vfio);
+        found.extend(self.missing_module(is_bound));
         if !is_bound {
             found.push(Obstacle::NotBound { driver });
         }
@@ -224,14 +229,14 @@ impl Sysfs {
     fn disturbing(&self, group: u32, address: Address) -> Vec<(Address, String)> {
         let peers = self.peers(group, address).into_iter();
         let bound = peers.filter_map(|(peer, driver)| Some((peer, driver?)));
-        // Variants of vfio-pci for one vendor's functions have its name in theirs.
-        let is_harmless = |driver: &str| HARMLESS.contains(&driver) || driver.contains("vfio");
+        let is_harmless = |driver: &str| HARMLESS.contains(&driver) || is_vfio(driver);
         bound.filter(|(_, driver)| !is_harmless(driver)).collect()
     }
 
-    /// The module that is not there, of the two that are needed.
-    pub(super) fn missing_module(&self) -> Option<Obstacle> {
-        let is_loaded = self.driver(VFIO_PCI).exists();
+    /// The module that is not there, of the two that are needed: the function's driver, which is
+    /// there when it is bound, and the container.
+    pub(super) fn missing_module(&self, is_bound: bool) -> Option<Obstacle> {
+        let is_loaded = is_bound || self.driver(VFIO_PCI).exists();
         if is_loaded && self.path("sys/module/vfio_iommu_type1").exists() {
             return None;
         }

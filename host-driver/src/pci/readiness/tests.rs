@@ -73,6 +73,16 @@ fn the_module_of_the_container_is_needed_too() {
 }
 
 #[test]
+fn a_vendors_variant_of_vfio_pci_is_as_good() {
+    let tree = ready();
+    tree.remove(&format!("sys/bus/pci/devices/{ADDRESS}/driver"));
+    tree.remove("sys/bus/pci/drivers/vfio-pci");
+    tree.bind(ADDRESS, "mlx5-vfio-pci");
+    assert_eq!(lines(&tree, &process()), [""; 0]);
+    assert!(!is_vfio("novfio-pci") && !is_vfio("vfio-pci-core"));
+}
+
+#[test]
 fn another_driver_is_told_by_name() {
     let tree = ready();
     tree.remove(&format!("sys/bus/pci/devices/{ADDRESS}/driver"));
