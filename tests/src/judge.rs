@@ -200,6 +200,18 @@ pub fn seeds(count: u64) -> Vec<u64> {
 /// Differing cases reported in full; more are only counted.
 const REPORTS_MAX: usize = 3;
 
+/// Runs the case on Open vSwitch and compares. Where its flow cache makes it disagree with itself, its
+/// slow path decides ([`Ovs::run_uncached`]).
+pub fn difference(
+    case: &Case,
+    comparison: &Comparison,
+    ovs: &mut Ovs,
+    got: &Outcome,
+) -> Option<String> {
+    comparison.difference(case, &ovs.run(case), got)?;
+    comparison.difference(case, &ovs.run_uncached(case), got)
+}
+
 /// Runs every case on Open vSwitch and on `device`.
 ///
 /// # Panics
@@ -213,10 +225,8 @@ pub fn assert_equal(
     let mut reports = Vec::new();
     let mut names = Vec::new();
     for case in cases {
-        let Some(difference) = comparison.difference(&case, &ovs.run(&case), &device.run(&case))
-        else {
-            continue;
-        };
+        let got = device.run(&case);
+        let Some(difference) = difference(&case, comparison, ovs, &got) else { continue };
         if reports.len() < REPORTS_MAX {
             let culprit = culprit(&case, comparison, ovs, device);
             reports.push(format!("{}: {difference}\n{culprit}", case.name));
@@ -234,7 +244,8 @@ fn culprit(case: &Case, comparison: &Comparison, ovs: &mut Ovs, device: &mut dyn
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
         let part = Case { packets: case.packets[..middle].to_vec(), ..case.clone() };
-        match comparison.difference(&part, &ovs.run(&part), &device.run(&part)) {
+        let got = device.run(&part);
+        match self::difference(&part, comparison, ovs, &got) {
             Some(found) => (bad, difference) = (middle, found),
             None => good = middle,
         }

@@ -2,6 +2,7 @@
 //! sent four times, so that most are forwarded by the card or the caches.
 
 use std::sync::Arc;
+use twinpath_flow::action::Action;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::sample::{self, Random, Tunnels};
 use twinpath_tests::binary::Twinpath;
@@ -16,12 +17,28 @@ const PACKETS: usize = 500;
 /// Times the list of packets is sent.
 const REPEATS: usize = 4;
 
-/// With every fourth seed packets of TTLs that expire, which are exceptions: the card hands them on.
+/// Actions as people write them: edits first, then outputs, each port once. An edit after an output
+/// cannot be in one entry of a card; a fifth of the rule sets keep theirs.
+fn in_order(actions: &mut Vec<Action>) {
+    actions.sort_by_key(|action| matches!(action, Action::Output(_)));
+    let mut seen = Vec::new();
+    actions.retain(|action| {
+        let again = matches!(action, Action::Output(_)) && seen.contains(action);
+        seen.push(action.clone());
+        !again
+    });
+}
+
+/// With an odd seed packets of TTLs that expire, which are exceptions: the card hands them on.
 fn repeated(seed: u64, ports: &Arc<PortTable>) -> Case {
-    let ttls = if seed % 4 == 1 { Ttls::Mixed } else { Ttls::One };
+    let ttls = if seed % 2 == 1 { Ttls::Mixed } else { Ttls::One };
     let case = case(seed, ports, PACKETS, ttls);
+    let mut rules = case.rules.clone();
+    if !seed.is_multiple_of(5) {
+        rules.iter_mut().for_each(|rule| in_order(&mut rule.instructions.apply));
+    }
     let count = PACKETS * REPEATS;
-    Case { packets: case.packets.iter().cloned().cycle().take(count).collect(), ..case }
+    Case { packets: case.packets.iter().cloned().cycle().take(count).collect(), rules, ..case }
 }
 
 #[test]
@@ -36,7 +53,10 @@ fn every_device_does_to_packets_what_open_vswitch_does() {
         let case = repeated(seed, &ports);
         let wanted = ovs.run(&case);
         for (device, name) in devices.iter_mut().zip(["sim", "none", "reference"]) {
-            if let Some(difference) = comparison.difference(&case, &wanted, &device.run(&case)) {
+            let got = device.run(&case);
+            let differs = comparison.difference(&case, &wanted, &got).is_some();
+            let found = differs.then(|| judge::difference(&case, &comparison, &mut ovs, &got));
+            if let Some(difference) = found.flatten() {
                 failures.push(format!("SEED={seed} device {name}: {difference}"));
             }
         }
