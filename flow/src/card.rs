@@ -55,6 +55,8 @@ pub struct ActionCaps {
     pub pushes: u8,
     /// Rewrites the outer tag in place.
     pub tci: bool,
+    /// Sends a packet back out of the port it came in on.
+    pub hairpin: bool,
     /// Physical ports one flow can send to, each at most once.
     pub outputs: u16,
     /// Tunnel ports one flow can send to.

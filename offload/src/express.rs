@@ -14,7 +14,8 @@ use twinpath_flow::steps::Flow;
 pub(crate) fn judge(flow: &Flow, can: &ActionCaps, ports: &PortTable) -> Result<Arc<Edit>, WhyNot> {
     let edit = Edit::fold(flow).map_err(WhyNot::NotFoldable)?;
     lack_of_edit(&edit, can)
-        .map_or_else(|| lack_of_outputs(&edit, can, ports), Some)
+        .or_else(|| lack_of_hairpin(flow, &edit, can))
+        .or_else(|| lack_of_outputs(&edit, can, ports))
         .map_or_else(|| Ok(Arc::new(edit)), |lack| Err(WhyNot::ActionNotSupported(lack)))
 }
 
@@ -45,6 +46,13 @@ fn lack_of_set(spec: &Spec, edit: &Edit, can: &ActionCaps) -> Option<ActionLack>
     let whole_bytes = bits.to_be_bytes().iter().all(|byte| matches!(byte, 0 | 0xff));
     let whole = whole_bytes || bits == spec.field.full_mask();
     (!whole && !can.bit_fields.contains(&spec.field)).then_some(ActionLack::MaskedSet(spec.field))
+}
+
+/// A flow that sends anywhere has its in-port in its mask, since that decides what is sent.
+fn lack_of_hairpin(flow: &Flow, edit: &Edit, can: &ActionCaps) -> Option<ActionLack> {
+    let in_port = flow.matching.value.get(Field::InPort);
+    let returns = edit.outputs.iter().any(|port| u128::from(port.0) == in_port);
+    (returns && !can.hairpin).then_some(ActionLack::Hairpin)
 }
 
 fn lack_of_outputs(edit: &Edit, can: &ActionCaps, ports: &PortTable) -> Option<ActionLack> {
@@ -152,4 +160,37 @@ fn first_lacking(mask: &Line, fields: &Line) -> Option<Field> {
         *bits &= !offered;
     }
     first_field(&Key { head: lacking, tail: Line::ZERO })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinpath_flow::key::MaskedKey;
+    use twinpath_flow::port::{Port, PortNo};
+    use twinpath_flow::steps::Step;
+
+    #[test]
+    fn a_flow_back_to_its_input_port_needs_a_card_that_does_it() {
+        let port = |number| Port {
+            number: PortNo(number),
+            name: format!("p{number}"),
+            mtu_out: None,
+            mtu_in: 1514,
+            kind: PortKind::Physical,
+        };
+        let ports = PortTable::new(vec![port(1), port(2)]).unwrap();
+        let mut matching = MaskedKey::default();
+        matching.constrain(Field::InPort, 1, 0xffff);
+        let to = |number| Flow {
+            matching,
+            steps: vec![Step::Output(PortNo(number))],
+            ttl_threshold: None,
+            rules: Vec::new(),
+        };
+        let straight = ActionCaps { outputs: 2, ..ActionCaps::default() };
+        let lack = WhyNot::ActionNotSupported(ActionLack::Hairpin);
+        assert_eq!(judge(&to(1), &straight, &ports), Err(lack));
+        assert!(judge(&to(2), &straight, &ports).is_ok());
+        assert!(judge(&to(1), &ActionCaps { hairpin: true, ..straight }, &ports).is_ok());
+    }
 }

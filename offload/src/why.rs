@@ -102,6 +102,9 @@ pub enum ActionLack {
     /// The same port twice.
     #[error("output to port {} twice", .0.0)]
     RepeatedOutput(PortNo),
+    /// An output to the port the packet came in on.
+    #[error("output to the input port")]
+    Hairpin,
     /// An output to a port the card does not have.
     #[error("output to unknown port {}", .0.0)]
     UnknownPort(PortNo),

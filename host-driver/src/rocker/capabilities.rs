@@ -58,6 +58,7 @@ pub(crate) fn capabilities(settings: &Settings, ports: u16) -> Capabilities {
             pops: 1,
             pushes: 1,
             tci: false,
+            hairpin: false,
             outputs: ports,
             tunnel_outputs: 0,
         },

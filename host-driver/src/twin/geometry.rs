@@ -103,6 +103,7 @@ fn actions(card: &Capability) -> ActionCaps {
         pops: count(action::POP, POPS_MAX),
         pushes: count(action::PUSH, u8::try_from(PUSHES_MAX).expect("a few")),
         tci: can(action::TCI),
+        hairpin: true,
         outputs: if can(action::MULTI) { ports } else { 1 },
         tunnel_outputs: u16::from(count(action::TUNNEL, u8::from(card.tunnels > 0))),
     }

@@ -41,6 +41,9 @@ fn matches_the_device_ignores_are_refused() {
     refused(&mut rig, "ECN", ip.and(Field::IpTos, 1), to(&[20]));
     let offered = rig.nic.capabilities().tables[0].fields;
     assert_eq!(offered.count_ones(), 16 + 16 + 16 + 48 + 48 + 8 + 6);
+    let can = &rig.nic.capabilities().actions;
+    assert_eq!((can.pops, can.pushes, can.ttl_decrements, can.tunnel_outputs), (1, 1, 0, 0));
+    assert!(!can.tci && !can.hairpin);
 }
 
 #[test]

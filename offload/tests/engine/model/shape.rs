@@ -41,7 +41,7 @@ impl Shape {
             card: "model".into(),
             ports: PORTS,
             tables,
-            actions: ActionCaps { outputs: 4, ..ActionCaps::default() },
+            actions: ActionCaps { outputs: 4, hairpin: true, ..ActionCaps::default() },
             counters: self.counters,
             counter_staleness_ns: 0,
             generations: self.generations,
