@@ -221,6 +221,11 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         let (epoch, clock) = (self.epoch, self.clock.clone());
         let active = self.active.as_mut()?;
         let swept = active.report(&*self.bus, &clock, sink);
+        // `submit` looks how far the card has read, but there may be nothing to submit.
+        if !active.has_room() && active.commands.refresh(&*self.bus).is_err() {
+            self.die(DeathCause::Garbage);
+            return None;
+        }
         active.ask(&*self.bus, watched);
         swept.map(|(as_of, complete)| Sweep { as_of: as_of.min(now), epoch, complete })
     }

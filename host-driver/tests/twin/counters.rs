@@ -2,7 +2,7 @@
 
 use crate::rig::Rig;
 use crate::world::{World, entry, profile, udp};
-use twinpath_flow::card::{Epoch, Event, FlowOp, OpTag};
+use twinpath_flow::card::{Epoch, Event, FlowOp, Generation, OpTag};
 use twinpath_host_driver::nic::SmartNic;
 
 pub(crate) fn a_sweep_counts_what_was_forwarded_and_final_counts_agree<R: Rig>() {
@@ -52,4 +52,17 @@ pub(crate) fn a_sweep_of_a_full_card_is_complete<R: Rig>() {
     assert_eq!(counted.len(), placed);
     assert!(placed >= 980, "{placed} of 1032");
     assert_eq!(world.twin.capabilities().tables[0].capacity, 1_032);
+}
+
+pub(crate) fn a_ring_that_was_full_is_swept_without_another_operation<R: Rig>() {
+    let mut world = World::<R>::new(profile(256, 8));
+    world.add(entry(1, 1)).unwrap();
+    let commit = |number: u32| FlowOp::Commit {
+        tag: OpTag(2_000_000 + u64::from(number)),
+        generation: Generation(number),
+    };
+    let many: Vec<_> = (1..10_000).map(commit).collect();
+    assert!(world.twin.submit(world.now, &many) < many.len(), "the ring is full");
+    world.run(100);
+    assert_eq!(world.sweep().1.len(), 1);
 }

@@ -41,6 +41,7 @@ macro_rules! every_test {
             counters::{
                 a_sweep_counts_what_was_forwarded_and_final_counts_agree,
                 a_sweep_of_a_full_card_is_complete,
+                a_ring_that_was_full_is_swept_without_another_operation,
             },
             placement::{
                 moves_under_traffic_lose_neither_packets_nor_counts,
