@@ -82,8 +82,9 @@ struct Active<I> {
     reset_wanted: bool,
 }
 
-/// Driver of one rocker.
-pub struct RockerNic<I> {
+/// Driver of one rocker. Dropped, it leaves the switch silent and empty: by itself the device would
+/// go on forwarding by what it was told last.
+pub struct RockerNic<I: RockerIo> {
     io: Arc<I>,
     ports: PortTable,
     settings: Settings,
@@ -100,13 +101,33 @@ pub struct RockerNic<I> {
     failure: Option<BringUpError>,
 }
 
-impl<I> std::fmt::Debug for RockerNic<I> {
+impl<I: RockerIo> std::fmt::Debug for RockerNic<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RockerNic")
             .field("phase", &self.phase)
             .field("epoch", &self.epoch)
             .field("entries", &self.active.as_ref().map(|active| active.roster.len()))
             .finish_non_exhaustive()
+    }
+}
+
+impl<I: RockerIo> RockerNic<I> {
+    /// Takes the ports down and forgets tables and rings, if the device was ever ours and answers.
+    fn silence(&self) {
+        let known = self.memory.is_some();
+        if known && self.io.read32(register::IDENTITY) == register::IDENTITY_VALUE {
+            self.io.write64(register::PORT_ENABLE, 0);
+            bring_up::stop_rings(&*self.io, self.io.read32(register::PORT_COUNT));
+        }
+    }
+}
+
+impl<I: RockerIo> Drop for RockerNic<I> {
+    fn drop(&mut self) {
+        if let Some(active) = &self.active {
+            active.shared.gate.shut();
+        }
+        self.silence();
     }
 }
 
@@ -157,6 +178,7 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         tracing::warn!(%cause, phase = ?self.phase, "rocker is dead");
         self.phase = Phase::Dead(cause);
         self.abandon();
+        self.silence();
         self.events.push(Event::Dead(cause));
     }
 

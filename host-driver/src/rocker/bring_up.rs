@@ -162,18 +162,16 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         // Rings first, and without DMA: a reset takes the links down, which would be told into
         // the event ring of a predecessor whose memory may be ours by now.
         io.stop_dma()?;
-        for ring in 0..RingRegisters::count(ports) {
-            io.write32(RingRegisters::numbered(ring).control(), 1);
-        }
-        io.write32(register::CONTROL, 1);
-        let memory = match self.memory.take() {
+        stop_rings(&*io, ports);
+        let memory = match &self.memory {
             Some(memory) => memory,
-            None => Memory::allocate(&*io, &self.settings, &self.ports)?,
+            None => {
+                let memory = Memory::allocate(&*io, &self.settings, &self.ports)?;
+                self.memory.insert(memory)
+            }
         };
         io.start_dma()?;
-        let tested = test_dma(&*io, &memory);
-        self.memory = Some(memory);
-        tested?;
+        test_dma(&*io, memory)?;
         for vector in 0..vectors {
             // Those of earlier times do not count.
             io.poll_interrupt(vector);
@@ -257,6 +255,14 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         self.phase = Phase::Running;
         Ok(())
     }
+}
+
+/// Resets every ring, then the switch.
+pub(super) fn stop_rings(io: &impl RockerIo, ports: u32) {
+    for ring in 0..RingRegisters::count(ports.min(register::PORTS_MAX)) {
+        io.write32(RingRegisters::numbered(ring).control(), 1);
+    }
+    io.write32(register::CONTROL, 1);
 }
 
 /// The device must say who it is before anything is written to it.

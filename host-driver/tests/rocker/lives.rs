@@ -63,6 +63,26 @@ fn it_takes_over_a_device_that_a_dead_driver_left_running() {
 }
 
 #[test]
+fn a_driver_that_ends_leaves_the_switch_silent_and_empty() {
+    let mut rig = Rig::new();
+    rig.add(1, from(10), to(&[20])).unwrap();
+    let device = Arc::clone(&rig.device);
+    drop(rig);
+    assert_eq!(device.state().enabled, 0);
+    assert_eq!(device.holds(), (0, 0));
+}
+
+#[test]
+fn a_dead_device_is_silenced_when_it_answers() {
+    let mut rig = Rig::new();
+    rig.add(1, from(10), to(&[20])).unwrap();
+    rig.device.state().master = false;
+    rig.add(2, from(20), to(&[30])).unwrap_err();
+    assert_eq!(rig.device.state().enabled, 0);
+    assert_eq!(rig.device.holds(), (0, 0));
+}
+
+#[test]
 fn a_reset_empties_the_device_and_makes_old_queues_inert() {
     let mut rig = Rig::new();
     rig.add(1, from(10), to(&[20])).unwrap();
