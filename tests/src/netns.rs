@@ -90,7 +90,8 @@ impl Namespace {
         run(&format!("ip link set {interface} netns {}", self.name));
         self.run(&format!("ip link set {interface} name eth0 address 02:00:00:00:00:{host:02x}"));
         self.run("sysctl -qw net.ipv6.conf.eth0.accept_dad=0");
-        self.run("ip link set eth0 up");
+        // A TAP's queue: on a busy machine the reader may be late by tens of milliseconds.
+        self.run("ip link set eth0 txqueuelen 10000 up");
         self.run(&format!("ip address add 10.9.0.{host}/24 dev eth0"));
         self.run(&format!("ip address add fd09::{host:x}/64 dev eth0 nodad"));
         wait_for("the interface to run", || {
@@ -132,6 +133,18 @@ impl Namespace {
                 .expect("root may change its namespace; these tests need root");
             work()
         })
+    }
+
+    /// A counter of the namespace's stack, for instance `UdpRcvbufErrors`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[must_use]
+    pub fn stack_counter(&self, name: &str) -> u64 {
+        let text = self.run(&format!("nstat -asz {name}"));
+        let line = text.lines().find(|line| line.starts_with(name)).expect("nstat names it");
+        let value = line.split_whitespace().nth(1).expect("and tells its value");
+        value.parse().expect("a number")
     }
 
     /// A counter of `eth0`, for instance `rx_packets`.
