@@ -8,7 +8,9 @@
 mod archive;
 pub mod cases;
 mod channel;
+mod daemon;
 mod folder;
+pub mod frame;
 mod image;
 mod kernel;
 mod machine;
@@ -17,6 +19,7 @@ pub mod runner;
 mod wire;
 
 pub use channel::Output;
+pub use daemon::Daemon;
 pub use kernel::Kernel;
 pub use machine::{Iommu, PORTS};
 pub use monitor::{Cable, Monitor};

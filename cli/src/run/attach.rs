@@ -3,10 +3,13 @@
 use std::fs;
 use std::sync::Arc;
 use twinpath_flow::port::PortTable;
-use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
-use twinpath_host_driver::vfio::{Function, OpenError};
+use twinpath_host_driver::rocker::{self, RockerNic};
+use twinpath_host_driver::vfio::{self, Function, OpenError};
+
+/// Vendor and device of QEMU's switch.
+const ROCKER: (u16, u16) = (0x1b36, 0x0006);
 
 /// A function held through VFIO, and its driver. The driver goes first.
 pub(super) struct Attached {
@@ -50,15 +53,19 @@ pub(crate) enum AttachError {
 ///
 /// # Errors
 /// [`AttachError`]: one line with the remedy.
-pub(super) fn attach(
-    address: Address,
-    ports: &PortTable,
-    now: Time,
-) -> Result<Attached, AttachError> {
+pub(super) fn attach(address: Address, ports: &PortTable) -> Result<Attached, AttachError> {
     let identity = |name| identity(address, name).ok_or(AttachError::Absent { address });
-    let (vendor, device) = (identity("vendor")?, identity("device")?);
-    let _ = (ports, now);
-    Err(AttachError::Unknown { address, vendor, device })
+    match (identity("vendor")?, identity("device")?) {
+        ROCKER => {
+            let settings = rocker::Settings::default();
+            let dma_bytes = rocker::dma_bytes(&settings, ports);
+            let transport = vfio::Settings { dma_bytes, vectors_max: u16::MAX };
+            let function = Arc::new(Function::open(address, transport)?);
+            let nic = RockerNic::attach(Arc::clone(&function), ports.clone(), settings);
+            Ok(Attached { nic: Box::new(nic), function })
+        }
+        (vendor, device) => Err(AttachError::Unknown { address, vendor, device }),
+    }
 }
 
 fn identity(address: Address, name: &str) -> Option<u16> {

@@ -84,7 +84,7 @@ impl HardwarePath {
         software: Software,
     ) -> Result<Self, AttachError> {
         let now = Time::default();
-        let held = Held::new(attach(address, &ports, now)?);
+        let held = Held::new(attach(address, &ports)?);
         let numbers = ports.physical().map(|port| port.number).collect();
         Ok(Self { software, address, ports, numbers, held: Some(held), due: now })
     }
@@ -220,7 +220,7 @@ impl HardwarePath {
     /// Takes the card again when it is back.
     fn look_for_it(&mut self, now: Time, brain: &mut Brain) {
         self.due = now.after(RETRY);
-        match attach(self.address, &self.ports, now) {
+        match attach(self.address, &self.ports) {
             Ok(attached) => {
                 brain.events.event(now, format!("{}: is back", self.address));
                 self.held = Some(Held::new(attached));

@@ -1,11 +1,13 @@
 //! What is proved in a guest.
 
 mod platform;
+mod rocker;
+mod transport;
 
 use super::runner::Case;
 
 /// All cases; those of one machine are neighbours.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    platform::CASES.to_vec()
+    [&platform::CASES[..], &transport::CASES, &rocker::CASES, &transport::WITHOUT_IOMMU].concat()
 }

@@ -3,6 +3,7 @@
 use super::archive::Archive;
 use super::kernel::Kernel;
 use crate::tool;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,19 +21,32 @@ pub(super) fn write(kernel: &Kernel, target: &Path) -> usize {
     }
     archive.text("etc/passwd", "root::0:0::/:/bin/sh\nguest::1000:1000::/tmp:/bin/sh\n");
     archive.text("etc/group", "root::0:\nguest::1000:\n");
-    let mut order = String::new();
-    for module in &kernel.modules {
-        let name = module.file_name().expect("modules are files").to_string_lossy();
-        order.push_str(&format!("/lib/modules/{name}\n"));
-        copy(&mut archive, &format!("lib/modules/{name}"), module);
-    }
-    archive.text("lib/modules/order", &order);
+    modules(&mut archive, kernel);
     copy(&mut archive, "bin/busybox", &busybox());
-    copy(&mut archive, "bin/twinpath", &twinpath());
+    for program in ["twinpath", "probe"] {
+        copy(&mut archive, &format!("bin/{program}"), &built(program));
+    }
     copy(&mut archive, "init", Path::new(INIT));
     let bytes = archive.finish();
     fs::write(target, &bytes).unwrap_or_else(|error| panic!("{}: {error}", target.display()));
     bytes.len()
+}
+
+/// The modules where `modprobe` looks for them.
+fn modules(archive: &mut Archive, kernel: &Kernel) {
+    let root = format!("lib/modules/{}", kernel.release);
+    let mut folders = BTreeSet::from([root.clone()]);
+    let paths: Vec<&str> =
+        kernel.modules.iter().filter_map(|line| line.split(':').next()).collect();
+    for path in &paths {
+        let parents = path.match_indices('/').map(|(at, _)| format!("{root}/{}", &path[..at]));
+        folders.extend(parents);
+    }
+    folders.iter().for_each(|folder| archive.folder(folder));
+    for path in paths {
+        copy(archive, &format!("{root}/{path}"), &kernel.folder.join(path));
+    }
+    archive.text(&format!("{root}/modules.dep"), &(kernel.modules.join("\n") + "\n"));
 }
 
 fn copy(archive: &mut Archive, name: &str, source: &Path) {
@@ -64,13 +78,12 @@ fn wants_loader(elf: &[u8]) -> bool {
     })
 }
 
-/// The static binary, as `./check guest` builds it.
-fn twinpath() -> PathBuf {
-    let default = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../target/guest/x86_64-unknown-linux-gnu/release/twinpath"
-    );
-    let path = std::env::var_os("TWINPATH_GUEST_BIN").map_or_else(|| default.into(), PathBuf::from);
+/// A static program, as `./check guest` builds it.
+fn built(program: &str) -> PathBuf {
+    let default =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guest/x86_64-unknown-linux-gnu/release");
+    let folder = std::env::var_os("TWINPATH_GUEST_BINS");
+    let path = folder.map_or_else(|| default.into(), PathBuf::from).join(program);
     assert!(path.is_file(), "{} is not there: ./check guest builds it", path.display());
     path
 }

@@ -1,11 +1,12 @@
-//! The newest Debian cloud kernel of this machine, and its modules in the order of loading.
+//! The newest Debian cloud kernel of this machine, and the modules the guest needs.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is loaded for VFIO; what these need comes along.
-const MODULES: [&str; 3] = ["vfio_iommu_type1", "vfio-pci", "aer_inject"];
+/// What the guest can load; what these need comes along.
+const MODULES: [&str; 5] =
+    ["vfio_iommu_type1", "vfio-pci", "aer_inject", "virtio_pci", "virtio_net"];
 
 /// A kernel image with the modules the guest needs.
 #[derive(Clone, Debug)]
@@ -14,8 +15,10 @@ pub struct Kernel {
     pub release: String,
     /// Image.
     pub image: PathBuf,
-    /// Modules in an order in which they can be loaded one by one.
-    pub modules: Vec<PathBuf>,
+    /// Folder of its modules.
+    pub folder: PathBuf,
+    /// Lines of its `modules.dep`: the modules the guest needs.
+    pub modules: Vec<String>,
 }
 
 impl Kernel {
@@ -40,8 +43,8 @@ impl Kernel {
         let table = fs::read_to_string(folder.join("modules.dep")).unwrap_or_else(|error| {
             panic!("{}/modules.dep: {error}: sudo depmod {release}", folder.display());
         });
-        let modules = closure(&table, &MODULES).iter().map(|path| folder.join(path)).collect();
-        Self { release, image, modules }
+        let modules = closure(&table, &MODULES);
+        Self { release, image, folder, modules }
     }
 }
 
@@ -50,23 +53,24 @@ fn version(release: &str) -> Vec<u64> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Paths of the wanted modules and all they need, each after what it needs.
+/// The lines of the wanted modules and of all they need.
 ///
-/// `modules.dep` lists for each module everything it needs, the deepest last.
+/// A line of `modules.dep` lists everything the module before the colon needs.
 fn closure(table: &str, wanted: &[&str]) -> Vec<String> {
-    let mut order: Vec<String> = Vec::new();
-    let mut known = BTreeSet::new();
+    let line_of =
+        |found: &dyn Fn(&str) -> bool| table.lines().find(|line| found(line)).map(str::to_owned);
+    let mut lines = BTreeSet::new();
     for name in wanted {
-        let line = table.lines().find(|line| module_name(line) == *name);
+        let line = line_of(&|line| module_name(line) == *name);
         let line = line.unwrap_or_else(|| panic!("this kernel has no module {name}"));
-        let (path, needs) = line.split_once(':').expect("every line of modules.dep has a colon");
-        for path in needs.split_whitespace().rev().chain([path]) {
-            if known.insert(path.to_owned()) {
-                order.push(path.to_owned());
-            }
-        }
+        let (_, needs) = line.split_once(':').expect("every line of modules.dep has a colon");
+        let needed = needs.split_whitespace().filter_map(|path| {
+            line_of(&|line| line.strip_prefix(path).is_some_and(|rest| rest.starts_with(':')))
+        });
+        lines.extend(needed);
+        lines.insert(line);
     }
-    order
+    lines.into_iter().collect()
 }
 
 /// `vfio-pci` of `kernel/drivers/vfio/pci/vfio-pci.ko: …`.
@@ -86,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn modules_come_after_what_they_need_and_once() {
+    fn modules_bring_what_they_need() {
         let table = "a/core.ko: v/vfio.ko\nv/vfio.ko:\na/vfio-pci.ko: a/core.ko v/vfio.ko\n\
-                     v/type1.ko: v/vfio.ko\n";
+                     v/type1.ko: v/vfio.ko\nv/other.ko:\n";
         assert_eq!(
-            closure(table, &["type1", "vfio-pci"]),
-            ["v/vfio.ko", "v/type1.ko", "a/core.ko", "a/vfio-pci.ko"]
+            closure(table, &["vfio-pci"]),
+            ["a/core.ko: v/vfio.ko", "a/vfio-pci.ko: a/core.ko v/vfio.ko", "v/vfio.ko:"]
         );
     }
 }

@@ -1,0 +1,256 @@
+//! `twinpath run` on the rocker: an independent device forwards, and software does the rest.
+
+use super::platform::ROCKER;
+use super::transport::bound;
+use crate::guest::frame::{BROADCAST, ipv4, plain, station, tagged};
+use crate::guest::runner::Case;
+use crate::guest::{Cable, Daemon, Guest, Iommu};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The cases.
+pub(super) const CASES: [Case; 10] = [
+    Case { name: "miss_then_device", iommu: Iommu::Present, prove: miss_then_device },
+    Case { name: "acl_drop", iommu: Iommu::Present, prove: acl_drop },
+    Case { name: "flood", iommu: Iommu::Present, prove: flood },
+    Case { name: "mac_rewrite", iommu: Iommu::Present, prove: mac_rewrite },
+    Case { name: "vlan", iommu: Iommu::Present, prove: vlan },
+    Case { name: "routed_by_software", iommu: Iommu::Present, prove: routed_by_software },
+    Case { name: "rule_deleted", iommu: Iommu::Present, prove: rule_deleted },
+    Case { name: "link", iommu: Iommu::Present, prove: link },
+    Case { name: "reset_under_load", iommu: Iommu::Present, prove: reset_under_load },
+    Case { name: "remove_and_rescan", iommu: Iommu::Present, prove: remove_and_rescan },
+];
+
+/// Rules of all cases.
+const RULES: &str = "\
+priority=100,in_port=1,dl_dst=02:00:00:00:00:02,actions=output:2
+priority=100,in_port=2,dl_src=02:00:00:00:00:66,actions=drop
+priority=90,in_port=1,dl_dst=ff:ff:ff:ff:ff:ff,actions=output:2,output:3
+priority=80,in_port=1,dl_dst=02:00:00:00:00:0a,actions=set_field:02:00:00:00:00:fe->eth_src,\
+set_field:02:00:00:00:00:03->eth_dst,output:3
+priority=80,in_port=1,dl_dst=02:00:00:00:00:0b,vlan_tci=0x0000/0x1fff,actions=push_vlan:0x8100,\
+set_field:4196->vlan_vid,output:3
+priority=80,in_port=1,dl_vlan=200,dl_dst=02:00:00:00:00:0c,actions=pop_vlan,output:2
+priority=70,in_port=2,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,output:1
+priority=10,in_port=2,actions=output:1
+priority=0,actions=drop";
+
+/// Longest wait for a frame.
+const FRAME_MAX: Duration = Duration::from_secs(5);
+/// Silence that means that no frame comes.
+const SILENCE: Duration = Duration::from_millis(100);
+/// The rocker's table of access rules, where entries live.
+const ACL: u64 = 60;
+/// Frames sent once a flow lives in the device.
+const FRAMES: u16 = 50;
+
+/// Makes the frame of a number.
+type Maker<'a> = &'a dyn Fn(u16) -> Vec<u8>;
+
+fn start(guest: &mut Guest) -> Daemon {
+    let address = bound(guest, ROCKER);
+    let daemon = Daemon::start(guest, &format!("vfio:{address}"), RULES);
+    for wire in &guest.wires {
+        let _ = wire.drain(Duration::from_millis(1));
+    }
+    daemon
+}
+
+/// Waits until so many flows live in the card.
+fn wait_offloaded(guest: &mut Guest, daemon: &Daemon, count: usize) {
+    daemon.wait(
+        guest,
+        &format!(
+            "[ $(twinpath flows --where card --json 2>/dev/null | grep -c '\"whole\": true') -ge {count} ]"
+        ),
+    );
+}
+
+/// Interrupts of the card so far.
+fn interrupts(guest: &mut Guest) -> u64 {
+    let text = guest.succeed("grep vfio /proc/interrupts");
+    let counts = text.lines().flat_map(|line| line.split_whitespace().skip(1).take(2));
+    counts.filter_map(|word| word.parse::<u64>().ok()).sum()
+}
+
+/// Sends a frame into port 1 (from 1) and returns what comes out of `out`.
+fn through(guest: &Guest, into: usize, out: usize, frame: &[u8]) -> Vec<u8> {
+    guest.wires[into - 1].send(frame);
+    let received = guest.wires[out - 1].receive(FRAME_MAX);
+    received.unwrap_or_else(|| panic!("nothing came out of port {out}"))
+}
+
+/// Sends [`FRAMES`] frames made by `frame` into a port whose flow lives in the card: each must come
+/// out of `outs` as `wanted` makes it, by the device alone. The evidence.
+fn by_device(
+    guest: &mut Guest,
+    daemon: &Daemon,
+    (into, outs): (usize, &[usize]),
+    (frame, wanted): (Maker<'_>, Maker<'_>),
+) -> String {
+    let (software, interrupted) = (daemon.software_packets(guest), interrupts(guest));
+    let hits = guest.monitor.rocker_hits(ACL);
+    for number in 0..FRAMES {
+        guest.wires[into - 1].send(&frame(number));
+        for out in outs {
+            let received = guest.wires[*out - 1].receive(FRAME_MAX);
+            assert_eq!(received, Some(wanted(number)), "frame {number} out of port {out}");
+        }
+    }
+    if outs.is_empty() {
+        for wire in &guest.wires {
+            assert_eq!(wire.receive(SILENCE), None);
+        }
+    }
+    let hits = guest.monitor.rocker_hits(ACL) - hits;
+    let interrupted = interrupts(guest) - interrupted;
+    let software = daemon.software_packets(guest) - software;
+    assert_eq!((hits, interrupted, software), (FRAMES.into(), 0, 0), "hits, interrupts, software");
+    format!("{FRAMES} frames: {hits} hits in the device, no interrupt, none in software")
+}
+
+fn miss_then_device(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(7)), frame(7));
+    assert_eq!(daemon.software_packets(guest), 1);
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    let summary = daemon.end(guest);
+    let packets = &summary["packets"];
+    assert_eq!((&packets["software"], &packets["card"]), (&Value::from(1), &Value::Null));
+    format!("first by software, then {evidence}")
+}
+
+fn acl_drop(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let bad = |number| plain(station(1), station(0x66), number);
+    guest.wires[1].send(&bad(0));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (2, &[]), (&bad, &bad));
+    let good = plain(station(1), station(2), 1);
+    assert_eq!(through(guest, 2, 1, &good), good);
+    daemon.end(guest);
+    format!("{evidence}; others pass")
+}
+
+fn flood(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(BROADCAST, station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    assert_eq!(guest.wires[2].receive(FRAME_MAX), Some(frame(0)));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2, 3]), (&frame, &frame));
+    daemon.end(guest);
+    format!("{evidence}, each out of ports 2 and 3")
+}
+
+fn mac_rewrite(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(station(0x0a), station(1), number);
+    let wanted = |number| plain(station(3), station(0xfe), number);
+    assert_eq!(through(guest, 1, 3, &frame(0)), wanted(0));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[3]), (&frame, &wanted));
+    daemon.end(guest);
+    evidence
+}
+
+fn vlan(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let untagged = |number| plain(station(0x0b), station(1), number);
+    let pushed = |number| tagged(&untagged(number), 100);
+    assert_eq!(through(guest, 1, 3, &untagged(0)), pushed(0));
+    wait_offloaded(guest, &daemon, 1);
+    let push = by_device(guest, &daemon, (1, &[3]), (&untagged, &pushed));
+    let popped = |number| plain(station(0x0c), station(1), number);
+    let with_tag = |number| tagged(&popped(number), 200);
+    assert_eq!(through(guest, 1, 2, &with_tag(0)), popped(0));
+    wait_offloaded(guest, &daemon, 2);
+    let pop = by_device(guest, &daemon, (1, &[2]), (&with_tag, &popped));
+    daemon.end(guest);
+    format!("push: {push}; pop: {pop}")
+}
+
+fn routed_by_software(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let hosts = [station(1), station(2)];
+    for last in 1..=20 {
+        let (sent, wanted) = (ipv4(hosts, [10, 0, 0, last], 64), ipv4(hosts, [10, 0, 0, last], 63));
+        assert_eq!(through(guest, 2, 1, &sent), wanted);
+    }
+    assert_eq!(daemon.software_packets(guest), 20);
+    let flows = daemon.ask(guest, "flows");
+    let why = flows["flows"][0]["why_not"].as_str().unwrap_or_default().to_owned();
+    assert!(!why.is_empty(), "{flows}");
+    daemon.end(guest);
+    format!("20 of 20 packets with ttl 63 and a right checksum, not in the card: {why}")
+}
+
+fn rule_deleted(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    wait_offloaded(guest, &daemon, 1);
+    by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    guest.succeed("twinpath rules del in_port=1,dl_dst=02:00:00:00:00:02");
+    guest.wires[0].send(&frame(1));
+    assert_eq!(guest.wires[1].receive(SILENCE), None, "a deleted rule still forwards");
+    guest.succeed(
+        "twinpath rules add priority=100,in_port=1,dl_dst=02:00:00:00:00:02,actions=output:3",
+    );
+    assert_eq!(through(guest, 1, 3, &frame(2)), frame(2));
+    daemon.end(guest);
+    "the frame after the answer is dropped, after another rule out of port 3".to_owned()
+}
+
+fn link(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    guest.monitor.plug(2, Cable::Out);
+    daemon.wait(guest, "twinpath events | grep -q 'port 2.*down'");
+    guest.monitor.plug(2, Cable::In);
+    daemon.wait(guest, "twinpath events | grep -q 'port 2.*up'");
+    let events = guest.succeed("twinpath events | grep 'port 2' | tail -n 2");
+    daemon.end(guest);
+    events.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+fn reset_under_load(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    wait_offloaded(guest, &daemon, 1);
+    let address = bound(guest, ROCKER);
+    guest.succeed(&format!("echo 1 >/sys/bus/pci/devices/{address}/reset"));
+    let mut lost = 0;
+    for number in 1..=200 {
+        guest.wires[0].send(&frame(number));
+        match guest.wires[1].receive(SILENCE) {
+            Some(received) => assert_eq!(received, frame(number)),
+            None => lost += 1,
+        }
+    }
+    assert!(lost < 200, "nothing passes after the reset");
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    daemon.end(guest);
+    format!("{lost} of 200 frames lost around the reset, then {evidence}")
+}
+
+fn remove_and_rescan(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    let address = bound(guest, ROCKER);
+    guest.succeed(&format!("timeout 10 sh -c 'echo 1 >/sys/bus/pci/devices/{address}/remove'"));
+    daemon.wait(guest, "twinpath stats --json | grep -q '\"health\": *\"gone\"'");
+    guest.succeed("echo 1 >/sys/bus/pci/rescan");
+    bound(guest, ROCKER);
+    daemon.wait(guest, "twinpath stats --json | grep -q '\"health\": *\"good\"'");
+    assert_eq!(through(guest, 1, 2, &frame(1)), frame(1));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    daemon.end(guest);
+    format!("let go of, daemon up, attached again: {evidence}")
+}
