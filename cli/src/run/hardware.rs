@@ -14,7 +14,7 @@ use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
 use twinpath_host_driver::vfio::{Function, Notice};
-use twinpath_offload::io::Input;
+use twinpath_offload::io::{Input, ResetCause};
 
 /// Exchanges between card and host at one point in time; what is left waits for the next.
 const EXCHANGES_MAX: usize = 64;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_micros(500);
 /// Bring-up and final sweeps end by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often a function that is gone is looked for.
+/// How often a function that is gone is looked for, and a dead card is reset.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The card, its driver, and software.
@@ -39,6 +39,8 @@ pub(crate) struct HardwarePath {
     held: Option<Held>,
     /// When to look again: at the card, or for it.
     due: Time,
+    /// When a dead card is reset again: one in the middle of a bus reset answers too late.
+    reset_due: Option<Time>,
 }
 
 /// What is held of a card that is there. The driver goes before the function it drives.
@@ -86,7 +88,7 @@ impl HardwarePath {
         let now = Time::default();
         let held = Held::new(attach(address, &ports)?);
         let numbers = ports.physical().map(|port| port.number).collect();
-        Ok(Self { software, address, ports, numbers, held: Some(held), due: now })
+        Ok(Self { software, address, ports, numbers, held: Some(held), due: now, reset_due: None })
     }
 
     /// Waits until the card is up, and returns the time then.
@@ -121,6 +123,7 @@ impl HardwarePath {
         if self.held.is_none() && now >= self.due {
             self.look_for_it(now, brain);
         }
+        self.reset_again(now, brain);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
             moved = self.exchange(now, brain);
@@ -205,6 +208,20 @@ impl HardwarePath {
                 brain.tell(now, Input::Card(Event::Dead(DeathCause::AllOnes)));
             }
             None => {}
+        }
+    }
+
+    /// Resets a card that stays dead, again and again: what ailed it may pass.
+    fn reset_again(&mut self, now: Time, brain: &mut Brain) {
+        let Some(held) = &mut self.held else { return };
+        if !matches!(held.host.nic.health(now), Health::Dead(_)) {
+            self.reset_due = None;
+            return;
+        }
+        let due = *self.reset_due.get_or_insert_with(|| now.after(RETRY));
+        if now >= due {
+            self.reset_due = Some(now.after(RETRY));
+            brain.wants.reset = Some(ResetCause::Dead);
         }
     }
 

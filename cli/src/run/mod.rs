@@ -142,7 +142,7 @@ fn open_wires(config: &Config) -> Result<Ports, Failure> {
     let device = config.device.name();
     let has_cables = matches!(config.device, Device::Vfio(_) | Device::VfioUser);
     if has_cables && config.wires.iter().any(|wire| !matches!(wire.wire, WireSpec::Null)) {
-        tracing::info!("device {device} has cables of its own: wires are ignored");
+        tracing::warn!("device {device} has cables of its own: wires are ignored");
     }
     let ends = if has_cables { Ends::Cables } else { Ends::Wires };
     let ports = open_ends(config, ends)?;

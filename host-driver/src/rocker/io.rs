@@ -2,7 +2,6 @@
 //!
 //! `vfio::Function` is one; tests have a scripted device.
 
-use crate::vfio::Function;
 use std::io;
 use twinpath_abi::bus::{AllocError, Iova};
 
@@ -56,54 +55,4 @@ pub trait RockerIo: Send + Sync {
     /// # Errors
     /// When configuration space cannot be written.
     fn stop_dma(&self) -> io::Result<()>;
-}
-
-impl RockerIo for Function {
-    fn read32(&self, offset: u32) -> u32 {
-        self.read32(offset)
-    }
-
-    fn write32(&self, offset: u32, value: u32) {
-        self.write32(offset, value);
-    }
-
-    fn read64(&self, offset: u32) -> u64 {
-        self.read64(offset)
-    }
-
-    fn write64(&self, offset: u32, value: u64) {
-        self.write64(offset, value);
-    }
-
-    fn alloc(&self, bytes: usize) -> Result<Iova, AllocError> {
-        self.alloc(bytes)
-    }
-
-    fn copy_out(&self, from: Iova, out: &mut [u8]) {
-        self.copy_out(from, out);
-    }
-
-    fn copy_in(&self, to: Iova, bytes: &[u8]) {
-        self.copy_in(to, bytes);
-    }
-
-    fn load64(&self, from: Iova) -> u64 {
-        self.load64(from)
-    }
-
-    fn vectors(&self) -> u16 {
-        self.vectors()
-    }
-
-    fn poll_interrupt(&self, vector: u16) -> u64 {
-        self.poll_interrupt(vector)
-    }
-
-    fn start_dma(&self) -> io::Result<()> {
-        self.start_dma()
-    }
-
-    fn stop_dma(&self) -> io::Result<()> {
-        self.stop_dma()
-    }
 }

@@ -12,6 +12,8 @@ use twinpath_host_driver::vfio::{Function, Notice, Settings};
 
 /// Longest wait for an interrupt.
 const INTERRUPT_MAX: Duration = Duration::from_secs(5);
+/// Longer than the throttling of interrupts, by far.
+const THROTTLING_MAX: Duration = Duration::from_millis(50);
 /// Longest wait for a notice, in waits of [`NOTICE_WAIT`].
 const NOTICE_WAITS: u32 = 200;
 const NOTICE_WAIT: Duration = Duration::from_millis(100);
@@ -40,10 +42,11 @@ mod e1000e {
     pub(super) const IMS: u32 = 0x00d0;
     pub(super) const IMC: u32 = 0x00d8;
     pub(super) const IVAR: u32 = 0x00e4;
-    /// The cause "other", and vector 4 for it in IVAR.
-    pub(super) const OTHER: u32 = 1 << 24;
-    pub(super) const OTHER_VECTOR: u16 = 4;
-    pub(super) const OTHER_TO_VECTOR: u32 = (8 | OTHER_VECTOR as u32) << 16;
+    /// Vectors 2 and 4 for the causes "transmit queue 0" and "other".
+    pub(super) const VECTORS: u32 = (8 | 2) << 8 | (8 | 4) << 16;
+    /// Those causes and their vectors. Two in turn: QEMU 7.2 remembers the last cause over resets,
+    /// and does not tell it twice.
+    pub(super) const CAUSES: [(u32, u16); 2] = [(1 << 22, 2), (1 << 24, 4)];
 }
 
 fn main() -> ExitCode {
@@ -159,17 +162,22 @@ fn fault(function: &Function) -> Result<String, String> {
 fn gigabit(function: &Function) -> Result<String, String> {
     let (control, status) = (function.read32(e1000e::CTRL), function.read32(e1000e::STATUS));
     check("STATUS", status != 0 && status != u32::MAX)?;
-    // What a predecessor left; not every reset clears it.
+    function.write32(e1000e::IVAR, e1000e::VECTORS);
+    for (cause, vector) in e1000e::CAUSES {
+        function.write32(e1000e::IMC, u32::MAX);
+        function.write32(e1000e::ICR, u32::MAX);
+        function.write32(e1000e::IMS, cause);
+        function.write32(e1000e::ICS, cause);
+        check("an interrupt", function.wait_interrupt(INTERRUPT_MAX))?;
+        check(&format!("vector {vector}"), function.poll_interrupt(vector) == 1)?;
+    }
     function.write32(e1000e::IMC, u32::MAX);
     function.write32(e1000e::ICR, u32::MAX);
-    function.write32(e1000e::IVAR, e1000e::OTHER_TO_VECTOR);
-    function.write32(e1000e::IMS, e1000e::OTHER);
-    function.write32(e1000e::ICS, e1000e::OTHER);
-    check("the interrupt", function.wait_interrupt(INTERRUPT_MAX))?;
-    check("its vector", function.poll_interrupt(e1000e::OTHER_VECTOR) == 1)?;
+    // QEMU 7.2 aborts when its interrupt throttling outlives MSI-X: nothing comes any more, so this
+    // waits it out.
+    check("silence", !function.wait_interrupt(THROTTLING_MAX))?;
     Ok(format!(
-        "CTRL {control:#x} STATUS {status:#x}, vector {} of {}",
-        e1000e::OTHER_VECTOR,
+        "CTRL {control:#x} STATUS {status:#x}, vectors 2 and 4 of {} by their causes",
         function.vectors()
     ))
 }
