@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         (Device::Vfio(address), _) => {
             let ports = Arc::clone(&config.ports);
             let card = HardwarePath::open(address, ports, software).map_err(Failure::run)?;
+            note_ignored_wires(&config);
             Forwarder::Hardware(Box::new(card))
         }
         (Device::VfioUser, _) => {
@@ -141,9 +142,6 @@ fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
 fn open_wires(config: &Config) -> Result<Ports, Failure> {
     let device = config.device.name();
     let has_cables = matches!(config.device, Device::Vfio(_) | Device::VfioUser);
-    if has_cables && config.wires.iter().any(|wire| !matches!(wire.wire, WireSpec::Null)) {
-        tracing::warn!("device {device} has cables of its own: wires are ignored");
-    }
     let ends = if has_cables { Ends::Cables } else { Ends::Wires };
     let ports = open_ends(config, ends)?;
     for wire in &config.wires {
@@ -152,6 +150,14 @@ fn open_wires(config: &Config) -> Result<Ports, Failure> {
         }
     }
     Ok(ports)
+}
+
+/// Says, once the card is there, that its cables take the place of what the file names.
+fn note_ignored_wires(config: &Config) {
+    if config.wires.iter().any(|wire| !matches!(wire.wire, WireSpec::Null)) {
+        let device = config.device.name();
+        tracing::warn!("device {device} has cables of its own: wires are ignored");
+    }
 }
 
 /// What the ports are attached to.
