@@ -6,10 +6,17 @@ use crate::guest::frame::{BROADCAST, ipv4, plain, station, tagged};
 use crate::guest::runner::Case;
 use crate::guest::{Cable, Daemon, Guest, Iommu};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
+use twinpath_flow::pipeline::{Pipeline, PlacedRule};
+use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::reference::process;
+use twinpath_flow::rule::RuleId;
+use twinpath_flow::sample::Random;
+use twinpath_flow::text::parse_rule;
 
 /// The cases.
-pub(super) const CASES: [Case; 10] = [
+pub(super) const CASES: [Case; 12] = [
     Case { name: "miss_then_device", iommu: Iommu::Present, prove: miss_then_device },
     Case { name: "acl_drop", iommu: Iommu::Present, prove: acl_drop },
     Case { name: "flood", iommu: Iommu::Present, prove: flood },
@@ -17,9 +24,11 @@ pub(super) const CASES: [Case; 10] = [
     Case { name: "vlan", iommu: Iommu::Present, prove: vlan },
     Case { name: "routed_by_software", iommu: Iommu::Present, prove: routed_by_software },
     Case { name: "rule_deleted", iommu: Iommu::Present, prove: rule_deleted },
+    Case { name: "generated_frames", iommu: Iommu::Present, prove: generated_frames },
     Case { name: "link", iommu: Iommu::Present, prove: link },
     Case { name: "reset_under_load", iommu: Iommu::Present, prove: reset_under_load },
     Case { name: "remove_and_rescan", iommu: Iommu::Present, prove: remove_and_rescan },
+    Case { name: "system_reset", iommu: Iommu::Present, prove: system_reset },
 ];
 
 /// Rules of all cases.
@@ -44,6 +53,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 const ACL: u64 = 60;
 /// Frames sent at most until a reset has shown and passed.
 const LOAD_MAX: u16 = 20_000;
+/// Frames of the comparison with the specification, and their seed.
+const GENERATED: u16 = 300;
+const SEED: u64 = 3;
 /// Frames sent once a flow lives in the device.
 const FRAMES: u16 = 50;
 
@@ -259,4 +271,76 @@ fn remove_and_rescan(guest: &mut Guest) -> String {
     let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
     daemon.end(guest);
     format!("let go of, daemon up, attached again: {evidence}")
+}
+
+/// The rules on ports numbered as in [`Daemon::start`], for the executable specification.
+fn pipeline() -> Pipeline {
+    let port = |number| Port {
+        number: PortNo(number),
+        name: format!("port{number}"),
+        mtu_out: None,
+        mtu_in: MTU_IN_DEFAULT,
+        kind: PortKind::Physical,
+    };
+    let ports = Arc::new(PortTable::new((1..=3).map(port).collect()).expect("numbers differ"));
+    let placed = RULES.lines().enumerate().map(|(index, line)| {
+        let parsed = parse_rule("rules", line, &ports).expect("a rule");
+        let id = RuleId(u32::try_from(index).expect("few rules"));
+        PlacedRule { id, rule: Arc::new(parsed.rule) }
+    });
+    let placed: Vec<_> = placed.collect();
+    Pipeline::new(ports, placed)
+}
+
+fn generated_frames(guest: &mut Guest) -> String {
+    let daemon = start(guest);
+    let pipeline = pipeline();
+    let mut random = Random::new(SEED);
+    let (mut sent, mut received) = (0_u16, 0);
+    while sent < GENERATED {
+        sent += 1;
+        let pick = |random: &mut Random, among: &[u8]| among[random.below(among.len())];
+        let into = usize::from(pick(&mut random, &[1, 1, 2, 3]));
+        let to = pick(&mut random, &[1, 2, 0x0a, 0x0b, 0x0c, 0xff]);
+        let target = if to == 0xff { BROADCAST } else { station(to) };
+        let source = station(pick(&mut random, &[1, 2, 0x66]));
+        let frame = match pick(&mut random, &[0, 1, 2, 3]) {
+            0 => ipv4([target, source], [10, 0, 0, 9], pick(&mut random, &[1, 2, 64])),
+            1 => tagged(&plain(target, source, sent), 200),
+            2 => tagged(&plain(target, source, sent), 300),
+            _ => plain(target, source, sent),
+        };
+        guest.wires[into - 1].send(&frame);
+        let port = PortNo(u16::try_from(into).expect("small"));
+        for (out, wanted) in process(&pipeline, &frame, port).outputs {
+            let got = guest.wires[usize::from(out.0) - 1].receive(FRAME_MAX);
+            assert_eq!(got, Some(wanted), "frame {sent} of seed {SEED} out of port {}", out.0);
+            received += 1;
+        }
+    }
+    for wire in &guest.wires {
+        assert_eq!(wire.receive(SILENCE), None, "a frame too many");
+    }
+    let software = daemon.software_packets(guest);
+    daemon.end(guest);
+    let device = u64::from(sent) - software;
+    format!(
+        "{sent} frames, {received} out as the specification wants them, seed {SEED}: \
+         {device} decided by the device alone, {software} by software"
+    )
+}
+
+fn system_reset(guest: &mut Guest) -> String {
+    let _lost = start(guest);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    guest.restart();
+    guest.wires[0].send(&frame(1));
+    assert_eq!(guest.wires[1].receive(SILENCE), None, "a switch after power-on is silent");
+    let daemon = start(guest);
+    assert_eq!(through(guest, 1, 2, &frame(2)), frame(2));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    daemon.end(guest);
+    format!("silent after the reset, then {evidence}")
 }
