@@ -10,6 +10,8 @@ use std::time::Duration;
 const BOOT_MAX: Duration = Duration::from_secs(60);
 /// Longest command.
 const COMMAND_MAX: Duration = Duration::from_secs(30);
+/// How often a command is sent at most: a busy guest loses bytes of its serial port.
+const SEND_TRIES: u32 = 10;
 /// Looks, 5 ms apart, for QEMU's socket.
 const CONNECT_TRIES: u32 = 2_000;
 
@@ -63,9 +65,20 @@ impl Channel {
     /// The guest does not answer.
     pub(super) fn run(&mut self, command: &str) -> Result<Output, String> {
         self.limit(COMMAND_MAX);
-        let line = encode(command.as_bytes()) + "\n";
-        let sent = self.stream.get_mut().write_all(line.as_bytes());
-        sent.map_err(|error| format!("{command}: {error}"))?;
+        let line = format!("{:08x} {}\n", crc32(command.as_bytes()), encode(command.as_bytes()));
+        for _ in 0..SEND_TRIES {
+            let sent = self.stream.get_mut().write_all(line.as_bytes());
+            sent.map_err(|error| format!("{command}: {error}"))?;
+            match self.line().map_err(|error| format!("{command}: {error}"))?.as_str() {
+                "begin" => return self.answer(command),
+                "again" => {}
+                other => return Err(format!("{command}: a strange answer: {other}")),
+            }
+        }
+        Err(format!("{command}: hurt on its way {SEND_TRIES} times"))
+    }
+
+    fn answer(&mut self, command: &str) -> Result<Output, String> {
         let mut encoded = String::new();
         // Ends: the answer is finite, and the read times out.
         loop {
@@ -75,9 +88,7 @@ impl Channel {
                 let text = String::from_utf8_lossy(&decode(&encoded)).into_owned();
                 return Ok(Output { text, code });
             }
-            if line != "begin" {
-                encoded.push_str(&line);
-            }
+            encoded.push_str(&line);
         }
     }
 
@@ -93,6 +104,15 @@ impl Channel {
             Err(error) => Err(format!("the guest is silent: {error}")),
         }
     }
+}
+
+/// CRC-32 (ISO 3309), as busybox computes it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 }
+        })
+    })
 }
 
 /// Base64 (RFC 4648 section 4).
@@ -129,6 +149,11 @@ fn decode(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_the_standard() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
 
     #[test]
     fn base64_is_that_of_the_rfc() {
