@@ -16,6 +16,7 @@ use toml::Spanned;
 use twinpath_fallback::wire::WireSpec;
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_host_driver::pci::Address;
+use twinpath_host_driver::rocker::Ipv4Header;
 
 /// Most card queues (positions of a [`twinpath_flow::card::Fence`]).
 pub(crate) const WORKERS_MAX: u16 = 16;
@@ -90,6 +91,8 @@ pub(crate) struct Config {
     pub control: Option<PathBuf>,
     /// Simulated card.
     pub sim: Sim,
+    /// What flows a rocker switch may hold.
+    pub ipv4_header: Ipv4Header,
     /// All ports.
     pub ports: Arc<PortTable>,
     /// Wires of the physical ports, ascending by port number.
@@ -124,6 +127,7 @@ impl Config {
         };
         let device = device(&raw).map_err(at)?;
         let sim = sim(&raw).map_err(at)?;
+        let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let workers = workers(&raw).map_err(at)?;
         let ports = port::table(&raw.port).map_err(at)?;
         let mut wires = Vec::new();
@@ -146,6 +150,7 @@ impl Config {
             workers,
             control: raw.control.map(|control| folder.join(control.into_inner())),
             sim,
+            ipv4_header,
             ports: Arc::new(ports),
             wires,
             folder,
@@ -260,6 +265,24 @@ fn sim(raw: &RawConfig) -> Result<Sim, Located> {
         overrides.push((what, number, value.span()));
     }
     Ok(Sim { profile, overrides })
+}
+
+fn ipv4_header(raw: &RawConfig) -> Result<Ipv4Header, Located> {
+    let word = raw.rocker.as_ref().and_then(|rocker| rocker.ipv4_header.as_ref());
+    let Some(word) = word else { return Ok(Ipv4Header::default()) };
+    match word.get_ref().as_str() {
+        "trusted" => Ok(Ipv4Header::Trusted),
+        "untrusted" => Ok(Ipv4Header::Untrusted),
+        given => {
+            let fault = Fault::UnknownWord {
+                what: "ipv4_header",
+                given: given.to_owned(),
+                nearest: nearest(given, &["trusted", "untrusted"]),
+                expected: "\"trusted\" or \"untrusted\"",
+            };
+            Err((word.span(), fault))
+        }
+    }
 }
 
 #[cfg(test)]

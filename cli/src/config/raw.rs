@@ -9,7 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 6] = ["device", "rules", "workers", "control", "sim", "port"];
+const ROOT_KEYS: [&str; 7] = ["device", "rules", "workers", "control", "sim", "rocker", "port"];
+/// Keys of `[rocker]`.
+const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
 const SIM_KEYS: [&str; 10] = [
     "profile",
@@ -49,6 +51,7 @@ pub(crate) struct RawConfig {
     pub workers: Option<Spanned<i64>>,
     pub control: Option<Spanned<PathBuf>>,
     pub sim: Option<RawSim>,
+    pub rocker: Option<RawRocker>,
     #[serde(default)]
     pub port: Vec<Spanned<RawPort>>,
 }
@@ -66,6 +69,12 @@ pub(crate) struct RawSim {
     pub packet_latency_ns: Option<Spanned<i64>>,
     pub command_latency_ns: Option<Spanned<i64>>,
     pub command_interval_ns: Option<Spanned<i64>>,
+}
+
+/// `[rocker]`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawRocker {
+    pub ipv4_header: Option<Spanned<String>>,
 }
 
 impl RawSim {
@@ -130,6 +139,9 @@ pub(crate) fn read(text: &str) -> Result<RawConfig, Located> {
     check_keys(table.get_ref(), "the configuration", &ROOT_KEYS)?;
     if let Some(DeValue::Table(sim)) = table.get_ref().get("sim").map(Spanned::get_ref) {
         check_keys(sim, "[sim]", &SIM_KEYS)?;
+    }
+    if let Some(DeValue::Table(rocker)) = table.get_ref().get("rocker").map(Spanned::get_ref) {
+        check_keys(rocker, "[rocker]", &ROCKER_KEYS)?;
     }
     if let Some(DeValue::Array(ports)) = table.get_ref().get("port").map(Spanned::get_ref) {
         for port in ports.iter() {

@@ -66,6 +66,11 @@ fn every_fault_names_file_line_and_column() {
         ),
         ("mtu", "mut", "12:1: unknown key \"mut\" in [[port]] (did you mean \"mtu\"?)"),
         ("profile", "latency", "6:1: unknown key \"latency\" in [sim]"),
+        (
+            "[sim]",
+            "[rocker]\nipv4_header = \"trust\"\n[sim]",
+            "6:15: unknown ipv4_header \"trust\" (did you mean \"trusted\"?); expected \"trusted\" or \"untrusted\"",
+        ),
         ("number = 2", "number = 1", "14:10: port number 1 is used twice"),
         ("number = 2", "number = 70000", "9:10: port number \"70000\" is not between 1 and 65279"),
         ("number = 2", "# none", "8:1: [[port]] needs \"number\""),

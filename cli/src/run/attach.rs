@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twinpath_flow::port::PortTable;
 use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
-use twinpath_host_driver::rocker::{self, RockerNic};
+use twinpath_host_driver::rocker::{self, Ipv4Header, RockerNic};
 use twinpath_host_driver::vfio::{self, Function, OpenError};
 
 /// Vendor and device of QEMU's switch.
@@ -53,11 +53,15 @@ pub(crate) enum AttachError {
 ///
 /// # Errors
 /// [`AttachError`]: one line with the remedy.
-pub(super) fn attach(address: Address, ports: &PortTable) -> Result<Attached, AttachError> {
+pub(super) fn attach(
+    address: Address,
+    ports: &PortTable,
+    ipv4_header: Ipv4Header,
+) -> Result<Attached, AttachError> {
     let identity = |name| identity(address, name).ok_or(AttachError::Absent { address });
     match (identity("vendor")?, identity("device")?) {
         ROCKER => {
-            let settings = rocker::Settings::default();
+            let settings = rocker::Settings { ipv4_header, ..rocker::Settings::default() };
             let dma_bytes = rocker::dma_bytes(&settings, ports);
             let transport = vfio::Settings { dma_bytes, vectors_max: u16::MAX };
             let function = Arc::new(Function::open(address, transport)?);

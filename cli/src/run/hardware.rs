@@ -13,6 +13,7 @@ use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
+use twinpath_host_driver::rocker::Ipv4Header;
 use twinpath_host_driver::vfio::{Function, Notice};
 use twinpath_offload::io::{Input, ResetCause};
 
@@ -35,6 +36,7 @@ pub(crate) struct HardwarePath {
     pub software: Software,
     address: Address,
     ports: Arc<PortTable>,
+    ipv4_header: Ipv4Header,
     numbers: Vec<PortNo>,
     held: Option<Held>,
     /// When to look again: at the card, or for it.
@@ -83,12 +85,15 @@ impl HardwarePath {
     pub(crate) fn open(
         address: Address,
         ports: Arc<PortTable>,
+        ipv4_header: Ipv4Header,
         software: Software,
     ) -> Result<Self, AttachError> {
         let now = Time::default();
-        let held = Held::new(attach(address, &ports)?);
+        let held = Held::new(attach(address, &ports, ipv4_header)?);
         let numbers = ports.physical().map(|port| port.number).collect();
-        Ok(Self { software, address, ports, numbers, held: Some(held), due: now, reset_due: None })
+        let held = Some(held);
+        let (due, reset_due) = (now, None);
+        Ok(Self { software, address, ports, ipv4_header, numbers, held, due, reset_due })
     }
 
     /// Waits until the card is up, and returns the time then.
@@ -237,7 +242,7 @@ impl HardwarePath {
     /// Takes the card again when it is back.
     fn look_for_it(&mut self, now: Time, brain: &mut Brain) {
         self.due = now.after(RETRY);
-        match attach(self.address, &self.ports) {
+        match attach(self.address, &self.ports, self.ipv4_header) {
             Ok(attached) => {
                 brain.events.event(now, format!("{}: is back", self.address));
                 self.held = Some(Held::new(attached));

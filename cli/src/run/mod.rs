@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         }
         (Device::Vfio(address), _) => {
             let ports = Arc::clone(&config.ports);
-            let card = HardwarePath::open(address, ports, software).map_err(Failure::run)?;
+            let card = HardwarePath::open(address, ports, config.ipv4_header, software)
+                .map_err(Failure::run)?;
             note_ignored_wires(&config);
             Forwarder::Hardware(Box::new(card))
         }
