@@ -146,8 +146,14 @@ fn open_wires(config: &Config) -> Result<Ports, Failure> {
     let ends = if has_cables { Ends::Cables } else { Ends::Wires };
     let ports = open_ends(config, ends)?;
     for wire in &config.wires {
-        if wire.standby.is_some() && config.device != Device::VfioUser {
-            tracing::warn!("port {}: device {device} never needs its standby", wire.number.0);
+        if wire.standby.is_none() || config.device == Device::VfioUser {
+            continue;
+        }
+        let number = wire.number.0;
+        if has_cables {
+            tracing::warn!("port {number}: its standby is not used with {device} in this version");
+        } else {
+            tracing::warn!("port {number}: device {device} never needs its standby");
         }
     }
     Ok(ports)
