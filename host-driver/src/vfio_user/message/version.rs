@@ -37,7 +37,7 @@ pub enum VersionError {
     #[error("capabilities are not readable")]
     Capabilities,
     /// It speaks another major version.
-    #[error("version {major}.{minor} is not 0.1")]
+    #[error("version {major}.{minor} is not of major version 0")]
     Other {
         /// Its major version.
         major: u16,
@@ -75,7 +75,8 @@ impl Version {
     pub fn decode(bytes: &[u8]) -> Result<Self, VersionError> {
         let [a, b, c, d] = *head::<4>(bytes)?;
         let (major, minor) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-        if major != MAJOR || minor < MINOR {
+        // rust-vmm's server answers 0.0 and speaks 0.1: only the major version decides.
+        if major != MAJOR {
             return Err(VersionError::Other { major, minor });
         }
         let text = bytes[4..].strip_suffix(&[0]).unwrap_or_else(|| &bytes[4..]);
