@@ -187,14 +187,20 @@ impl Comparison {
     }
 }
 
-/// Seeds to run: `SEED` alone replays one; `RULE_SETS` says how many, else `count`.
+/// Seeds 1 to `count`, or as many as `RULE_SETS` says; only `SEED` when it is given.
 #[must_use]
 pub fn seeds(count: u64) -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("RULE_SETS").unwrap_or(count)).collect(),
-    }
+    seeds_up_to(number("RULE_SETS").unwrap_or(count))
+}
+
+/// Seeds 1 to `count`; only `SEED` when it is given.
+#[must_use]
+pub fn seeds_up_to(count: u64) -> Vec<u64> {
+    number("SEED").map_or_else(|| (1..=count).collect(), |seed| vec![seed])
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Differing cases reported in full; more are only counted.

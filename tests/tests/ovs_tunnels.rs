@@ -13,10 +13,13 @@ use twinpath_flow::port::{
 use twinpath_flow::reference;
 use twinpath_flow::sample::{self, Random};
 use twinpath_flow::text::{parse_packet, parse_rules};
-use twinpath_tests::judge::{ByteCounters, Case, Comparison, assert_equal, by_reference, seeds};
+use twinpath_tests::judge::{
+    ByteCounters, Case, Comparison, assert_equal, by_reference, seeds_up_to,
+};
 use twinpath_tests::mask;
 use twinpath_tests::ovs::Ovs;
 
+/// Not more in `./check long`: with 200, Open vSwitch 3.1 stopped answering after two minutes.
 const RULE_SETS: u64 = 12;
 const PACKETS: usize = 300;
 /// The physical port below the tunnels; not a port of the bridge in Open vSwitch.
@@ -122,7 +125,7 @@ fn generated_rule_sets_with_tunnels_do_what_open_vswitch_does() {
     let ports = ports();
     let mac = "02:aa:00:00:00:02";
     let mut ovs = Ovs::start(&ports, &[("172.16.0.2", mac), ("172.16.0.3", mac)]);
-    let seeds = seeds(RULE_SETS);
+    let seeds = seeds_up_to(RULE_SETS);
     let cases = seeds.into_iter().map(|seed| case(seed, &ports));
     let mut sent = BTreeSet::new();
     let cases = cases.inspect(|case| {
