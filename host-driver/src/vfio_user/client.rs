@@ -289,8 +289,11 @@ impl Client {
                 }
                 Kind::Reply => return Ok(message),
                 Kind::Refusal(number) => {
-                    let number = i32::try_from(number).unwrap_or(0);
-                    let source = io::Error::from_raw_os_error(number);
+                    let source = match i32::try_from(number) {
+                        Ok(number) if number > 0 => io::Error::from_raw_os_error(number),
+                        // rust-vmm's server tells one reason only.
+                        _ => io::Error::other("without a reason"),
+                    };
                     return Err(CallError::Refused { command, source });
                 }
             }

@@ -215,14 +215,10 @@ impl Server {
             Kind::Reply | Kind::Refusal(_) => return Err(ConnectionError::Closed),
         };
         let header = message.header;
-        let result = if session.greeted {
-            self.answer(message, function)
-        } else {
-            session.greeted = true;
-            greet(&message)
-        };
+        let greeted = std::mem::replace(&mut session.greeted, true);
+        let result = if greeted { self.answer(message, function) } else { greet(&message) };
         // Whoever cannot greet is not talked to any further.
-        let ended = result.is_err() && header.command == Command::Version as u16;
+        let ended = result.is_err() && !greeted;
         if !quiet {
             reply(&mut session.connection, header, result)?;
         }
