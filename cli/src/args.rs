@@ -226,6 +226,25 @@ Examples:
         #[command(flatten)]
         client: Client,
     },
+    /// Makes a rule file the rules in place, all at once: each packet sees the old or the new ones
+    #[command(after_help = "\
+Examples:
+  twinpath rules replace gateway.flows
+  twinpath rules replace --dry-run new.flows     says what would change, and changes nothing
+  generate-rules | twinpath rules replace -
+
+A rule that is in both keeps its counters; a flow whose treatment is the same keeps its place in
+the card. A file with an error changes nothing. Not written back; SIGHUP does the same with the
+configuration's own file.")]
+    Replace {
+        /// Rule file; - for standard input
+        file: PathBuf,
+        /// Says what would change, and changes nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        client: Client,
+    },
     /// Deletes the rules that match at least this specifically. Not written back
     #[command(after_help = "\
 Examples:

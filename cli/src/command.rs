@@ -9,6 +9,7 @@ use crate::control::path::SocketError;
 use crate::control::request::{Answer, Request};
 use crate::failure::Failure;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
+use crate::run::replace::Replaced;
 use crate::statistics::Statistics;
 use crate::{output, run, view};
 use anyhow::anyhow;
@@ -102,6 +103,14 @@ fn rules(command: &RulesCommand) -> Result<(), Failure> {
                 format!("{} added\n", answer["added"])
             })
         }
+        RulesCommand::Replace { file, dry_run, client } => {
+            let (name, text) = rule_file(file)?;
+            let request = Request::RulesReplace { name, text, dry_run: *dry_run };
+            show(client, &request, |replaced: &Replaced| {
+                replaced.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                view::replace::summary(replaced)
+            })
+        }
         RulesCommand::Del { selection, strict, client } => {
             let request = Request::RulesDel { selection: selection.clone(), strict: *strict };
             show(client, &request, |answer: &Value| {
@@ -112,6 +121,19 @@ fn rules(command: &RulesCommand) -> Result<(), Failure> {
                 text
             })
         }
+    }
+}
+
+/// Name and text of a rule file; `-` is standard input.
+fn rule_file(path: &Path) -> Result<(String, String), Failure> {
+    let (name, text) = if path == Path::new("-") {
+        ("standard input".to_owned(), std::io::read_to_string(std::io::stdin()))
+    } else {
+        (path.display().to_string(), std::fs::read_to_string(path))
+    };
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Failure::input(anyhow!("{name}: cannot read: {error}"))),
     }
 }
 

@@ -177,6 +177,15 @@ impl SoftwarePath {
         old.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
+    /// The flows of the current generation that `pipeline` would make stale. Changes nothing.
+    #[must_use]
+    pub fn stale_under(&self, pipeline: Arc<Pipeline>) -> Vec<FlowId> {
+        let same_ports = pipeline.ports == self.current.slow_path.pipeline().ports;
+        let slow_path = SlowPath::new(pipeline, self.settings.seed);
+        let stays = |stored: &Stored| same_ports && holds(&stored.flow, &stored.sample, &slow_path);
+        self.store.iter().filter(|(_, stored)| !stays(stored)).map(|(id, _)| id).collect()
+    }
+
     /// Whether the ports of the prepared generation are those of the current one.
     fn same_ports(&self, next: &Phase) -> bool {
         next.slow_path.pipeline().ports == self.current.slow_path.pipeline().ports

@@ -1,7 +1,7 @@
 //! The wanted rules: gives them identities that outlive edits of the file.
 
 use crate::io::ExpiryCause;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
 use twinpath_flow::port::PortTable;
@@ -13,6 +13,17 @@ type Place = (u8, u16, Match);
 
 const fn place(rule: &Rule) -> Place {
     (rule.table, rule.priority, rule.matching)
+}
+
+/// What replacing all rules changed. A rule with other instructions is removed and added.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// Rules that stay, with their counters.
+    pub kept: usize,
+    /// New ones, in order.
+    pub added: Vec<PlacedRule>,
+    /// Those that went, in order.
+    pub removed: Vec<PlacedRule>,
 }
 
 /// The rules wanted now, in the order that decides between equal priorities.
@@ -31,14 +42,29 @@ impl RuleStore {
 
     /// Makes `rules` (a whole file, in its order) the wanted ones. An unchanged rule keeps its
     /// identity, counters and age; a changed one gets a new identity.
-    pub fn replace(&mut self, rules: Vec<Rule>) {
-        let old: HashMap<Place, PlacedRule> =
-            self.rules.drain(..).map(|placed| (place(&placed.rule), placed)).collect();
+    pub fn replace(&mut self, rules: Vec<Rule>) -> Difference {
+        let before = std::mem::take(&mut self.rules);
+        let old: HashMap<Place, &PlacedRule> =
+            before.iter().map(|placed| (place(&placed.rule), placed)).collect();
         let mut places = HashMap::with_capacity(rules.len());
         for rule in rules {
-            let kept = old.get(&place(&rule)).filter(|placed| *placed.rule == rule).cloned();
-            let placed = kept.unwrap_or_else(|| self.identify(rule));
+            let kept = old.get(&place(&rule)).filter(|placed| *placed.rule == rule);
+            let placed = kept.map_or_else(|| self.identify(rule), |placed| (*placed).clone());
             self.put(&mut places, placed);
+        }
+        self.difference(&before)
+    }
+
+    fn difference(&self, before: &[PlacedRule]) -> Difference {
+        let ids = |rules: &[PlacedRule]| rules.iter().map(|placed| placed.id).collect();
+        let (old, new): (HashSet<RuleId>, HashSet<RuleId>) = (ids(before), ids(&self.rules));
+        let missing = |from: &[PlacedRule], there: &HashSet<RuleId>| {
+            from.iter().filter(|placed| !there.contains(&placed.id)).cloned().collect()
+        };
+        Difference {
+            kept: old.intersection(&new).count(),
+            added: missing(&self.rules, &old),
+            removed: missing(before, &new),
         }
     }
 
@@ -125,8 +151,13 @@ mod tests {
         let mut store = RuleStore::new();
         store.replace(vec![rule(1, 1, 2), rule(1, 2, 1), rule(5, 3, 1)]);
         assert_eq!(ids(&store), [1, 2, 3]);
-        store.replace(vec![rule(5, 3, 1), rule(1, 2, 9), rule(7, 1, 2), rule(1, 1, 2)]);
+        let difference =
+            store.replace(vec![rule(5, 3, 1), rule(1, 2, 9), rule(7, 1, 2), rule(1, 1, 2)]);
         assert_eq!(ids(&store), [3, 4, 5, 1]);
+        let ids = |rules: &[PlacedRule]| rules.iter().map(|placed| placed.id.0).collect::<Vec<_>>();
+        assert_eq!(difference.kept, 2);
+        assert_eq!(ids(&difference.added), [4, 5]);
+        assert_eq!(ids(&difference.removed), [2]);
     }
 
     #[test]

@@ -35,6 +35,15 @@ pub(crate) enum Request {
         /// Exactly this match and priority.
         strict: bool,
     },
+    /// Makes the rules of a file the rules in place, all at once.
+    RulesReplace {
+        /// Name of the file, for errors.
+        name: String,
+        /// The whole file.
+        text: String,
+        /// Only says what would change.
+        dry_run: bool,
+    },
     /// What happened lately.
     Events,
 }

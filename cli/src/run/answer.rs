@@ -2,6 +2,7 @@
 
 use super::collect::statistics;
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
+use super::replace::{preview, replace};
 use super::session::Session;
 use crate::control::request::{Answer, Request};
 use serde::Serialize;
@@ -24,11 +25,13 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
         }
         Request::RulesAdd { rules } => add_rules(session, rules),
         Request::RulesDel { selection, strict } => delete_rules(session, selection, *strict),
+        Request::RulesReplace { name, text, dry_run: true } => preview(session, name, text),
+        Request::RulesReplace { name, text, dry_run: false } => replace(session, name, text),
         Request::Events => ok(&session.brain.events.happenings()),
     }
 }
 
-fn ok<T: Serialize>(value: &T) -> Answer {
+pub(super) fn ok<T: Serialize>(value: &T) -> Answer {
     match serde_json::to_value(value) {
         Ok(value) => Answer::Ok(value),
         Err(error) => Answer::Failed(error.to_string()),
@@ -110,7 +113,7 @@ fn delete_rules(session: &mut Session, text: &str, strict: bool) -> Answer {
     ok(&json!({ "deleted": deleted }))
 }
 
-fn settle(session: &mut Session, event: String) {
+pub(super) fn settle(session: &mut Session, event: String) {
     let now = session.now;
     session.brain.events.event(now, event);
     session.brain.settle(now, session.forwarder.software_mut());

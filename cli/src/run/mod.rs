@@ -18,6 +18,7 @@ mod ports;
 mod reference;
 mod registers;
 mod remote;
+pub(crate) mod replace;
 pub(crate) mod rules;
 pub(crate) mod serve;
 mod session;

@@ -37,7 +37,23 @@ pub(crate) fn read(path: &Path, ports: &PortTable) -> Result<Vec<Rule>> {
 }
 
 fn parse(path: &Path, text: &str, ports: &PortTable) -> Result<Vec<Rule>> {
-    let parsed = parse_rules(&path.display().to_string(), text, ports).map_err(|errors| {
+    let (rules, warnings) = parse_text(&path.display().to_string(), text, ports)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(rules)
+}
+
+/// Reads the text of a rule file called `name`: rules and warnings.
+///
+/// # Errors
+/// A line is wrong; the first few are told.
+pub(crate) fn parse_text(
+    name: &str,
+    text: &str,
+    ports: &PortTable,
+) -> Result<(Vec<Rule>, Vec<String>)> {
+    let parsed = parse_rules(name, text, ports).map_err(|errors| {
         let more = errors.len().saturating_sub(SHOWN_MAX);
         let mut lines: Vec<String> =
             errors.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
@@ -46,8 +62,6 @@ fn parse(path: &Path, text: &str, ports: &PortTable) -> Result<Vec<Rule>> {
         }
         anyhow!(lines.join("\n"))
     })?;
-    for warning in parsed.iter().flat_map(|rule| &rule.warnings) {
-        tracing::warn!("{warning}");
-    }
-    Ok(parsed.into_iter().map(|parsed| parsed.rule).collect())
+    let warnings = parsed.iter().flat_map(|rule| &rule.warnings).map(ToString::to_string).collect();
+    Ok((parsed.into_iter().map(|parsed| parsed.rule).collect(), warnings))
 }

@@ -4,6 +4,7 @@ pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod flows;
+pub(crate) mod replace;
 pub(crate) mod stats;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
