@@ -86,7 +86,7 @@ impl Running {
             if done() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            let _ = Command::new("sleep").arg("0.05").status();
         }
         panic!("{what}: not within thirty seconds");
     }
