@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use twinpath_host_driver::pci::Address;
 
+/// Devices to judge flows by.
+const DEVICES: [&str; 5] = crate::run::candidate::NAMES;
+
 /// Forwards packets by flow tables, in a SmartNIC where it can and in software where it must.
 #[derive(Debug, Parser)]
 #[command(name = "twinpath", version, max_term_width = 100)]
@@ -53,11 +56,15 @@ or SIGTERM.")]
 Examples:
   twinpath flows
   twinpath flows --where software      what is not in the card, and the reason
+  twinpath flows --why                 the reasons in sums, weighted by packets
   twinpath flows --json --limit 100")]
     Flows {
         /// Only flows that live there
         #[arg(long = "where", value_name = "PLACE")]
         place: Option<Place>,
+        /// Instead of flows, the reasons why packets go through software, in sums
+        #[arg(long, conflicts_with = "place")]
+        why: bool,
         /// Most flows listed, busiest first
         #[arg(long, default_value_t = 1000)]
         limit: usize,
@@ -69,11 +76,15 @@ Examples:
 Examples:
   twinpath explain in_port=1,udp,nw_dst=10.0.0.1
   twinpath explain 'in_port=1 ffffffffffff0200000000010800…'
-  twinpath explain 17                  a flow by its number, as `twinpath flows` shows it")]
+  twinpath explain 17                  a flow by its number, as `twinpath flows` shows it
+  twinpath explain 17 --device rocker  whether that device would take it")]
     Explain {
         /// Flow number, packet as for `ovs-appctl ofproto/trace`, or `in_port=N HEX`
         #[arg(value_name = "FLOW-OR-PACKET")]
         what: String,
+        /// Also says whether this device, empty, would take the flow
+        #[arg(long, value_parser = DEVICES)]
+        device: Option<String>,
         #[command(flatten)]
         client: Client,
     },
@@ -138,7 +149,8 @@ Without a driver remembered, the kernel chooses. Needs root.")]
     #[command(after_help = "\
 Examples:
   twinpath trace gateway.flows in_port=1,tcp,nw_src=10.0.0.1,tp_dst=80
-  twinpath trace gateway.flows 'in_port=1 HEX' --config gateway.toml")]
+  twinpath trace gateway.flows 'in_port=1 HEX' --config gateway.toml
+  twinpath trace gateway.flows in_port=1,ip --device rocker     would the card take it?")]
     Trace {
         /// Rule file
         rules: PathBuf,
@@ -147,6 +159,9 @@ Examples:
         /// Configuration whose ports are meant; without it there are ports 1 to 64
         #[arg(long)]
         config: Option<PathBuf>,
+        /// Also says whether this device, empty, would take the packet's flow
+        #[arg(long, value_parser = DEVICES)]
+        device: Option<String>,
         /// One JSON object instead of text
         #[arg(long)]
         json: bool,

@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
+use twinpath_fallback::{Settings, SoftwarePath};
+use twinpath_flow::card::Generation;
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
 use twinpath_flow::text::parse_packet;
 use twinpath_host_driver::pci::bind::InUse;
@@ -34,12 +36,16 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
         Command::Stats { client } => show(client, &Request::Stats, |statistics: &Statistics| {
             view::stats::summary(statistics, None)
         }),
-        Command::Flows { place, limit, client } => {
+        Command::Flows { why: true, client, .. } => {
+            show(client, &Request::Reasons, view::why::list)
+        }
+        Command::Flows { place, limit, client, .. } => {
             let place = place.map(|place: Place| place.name().to_owned());
             show(client, &Request::Flows { place, limit: *limit }, view::flows::list)
         }
-        Command::Explain { what, client } => {
-            show(client, &Request::Explain { what: what.clone() }, story)
+        Command::Explain { what, device, client } => {
+            let request = Request::Explain { what: what.clone(), device: device.clone() };
+            show(client, &request, story)
         }
         Command::Rules { command } => rules(command),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
@@ -49,8 +55,9 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
             devices::bind(sysfs, *address, in_use)
         }
         Command::Unbind { address, sysfs } => devices::unbind(sysfs, *address),
-        Command::Trace { rules, packet, config, json } => {
-            trace(rules, packet, config.as_deref(), *json)
+        Command::Trace { rules, packet, config, device, json } => {
+            let story = trace(rules, packet, config.as_deref(), device.as_deref())?;
+            if *json { output::json(&story) } else { output::text(&view::explain::packet(&story)) }
         }
     }
 }
@@ -79,7 +86,8 @@ fn show<T: DeserializeOwned>(
 fn story(answer: &Value) -> String {
     if answer.get("packet").is_none() {
         let flow: Option<FlowStory> = serde_json::from_value(answer["flow"].clone()).ok();
-        return view::explain::flow(flow.as_ref());
+        let candidate = serde_json::from_value(answer["candidate"].clone()).ok();
+        return view::explain::flow(flow.as_ref()) + &view::explain::candidate(candidate.as_ref());
     }
     match serde_json::from_value::<PacketStory>(answer.clone()) {
         Ok(story) => view::explain::packet(&story) + &view::explain::flow(story.flow.as_ref()),
@@ -162,7 +170,13 @@ fn numbered_ports() -> PortTable {
     PortTable::new(ports.collect()).expect("numbers and names differ")
 }
 
-fn trace(rules: &Path, packet: &str, config: Option<&Path>, json: bool) -> Result<(), Failure> {
+/// A packet's way through a rule file, and whether `device` would take its flow.
+fn trace(
+    rules: &Path,
+    packet: &str,
+    config: Option<&Path>,
+    device: Option<&str>,
+) -> Result<PacketStory, Failure> {
     let ports = match config {
         Some(path) => Config::load(path)?.ports,
         None => Arc::new(numbered_ports()),
@@ -171,7 +185,12 @@ fn trace(rules: &Path, packet: &str, config: Option<&Path>, json: bool) -> Resul
     let mut store = RuleStore::new();
     store.replace(parsed);
     let packet = parse_packet(packet, &ports).map_err(Failure::input)?;
-    let pipeline = store.pipeline(ports);
-    let (story, _) = packet_story(&pipeline, &packet.frame, packet.in_port);
-    if json { output::json(&story) } else { output::text(&view::explain::packet(&story)) }
+    let pipeline = Arc::new(store.pipeline(ports));
+    let (mut story, key) = packet_story(&pipeline, &packet.frame, packet.in_port);
+    if let Some(device) = device {
+        let path = SoftwarePath::new(Settings::default(), Generation(0), Arc::clone(&pipeline));
+        let flow = path.flow_for(&key);
+        story.candidate = flow.and_then(|flow| run::candidate::judge(device, &flow, &pipeline));
+    }
+    Ok(story)
 }

@@ -18,6 +18,9 @@ pub(crate) struct Statistics {
     pub offload_ratio: Option<f64>,
     /// The same over the second half of the packets received.
     pub offload_ratio_second_half: Option<f64>,
+    /// Why software's packets were not in the card, the most first; exceptions (decided one by
+    /// one, without a flow) are among them.
+    pub software_reasons: Vec<ReasonCount>,
     /// Physical ports.
     pub ports: Vec<PortView>,
     /// Rules in place, by table and falling priority.
@@ -58,6 +61,15 @@ pub(crate) struct Packets {
     pub held: Option<u64>,
     /// Decided by the rules to go nowhere, a part of card + software.
     pub dropped: u64,
+}
+
+/// Packets put down to a reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReasonCount {
+    /// Why.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
 }
 
 /// A physical port; bytes without FCS; null where the cable is the card's own.

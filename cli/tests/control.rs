@@ -176,6 +176,44 @@ fn explain_tells_tables_flow_place_and_reason() {
 }
 
 #[test]
+fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
+    let run = Running::start("why", "sim");
+    run.text(&["rules", "add", "priority=20,udp,nw_src=10.0.0.8/29,actions=controller,output:2"]);
+    run.wait_until("packets that need software", || {
+        run.text(&["flows", "--why"]).contains("action not supported: controller copy")
+    });
+    let why = run.text(&["flows", "--why"]);
+    assert!(why.contains("    → rules on its way without a controller action"), "{why}");
+    assert!(why.lines().all(|line| line.chars().count() <= 80), "{why}");
+    let sums = run.json(&["flows", "--why"]);
+    let reasons = sums["reasons"].as_array().unwrap();
+    let packets: u64 = reasons.iter().filter_map(|reason| reason["packets"].as_u64()).sum();
+    assert_eq!(Some(packets), sums["software"].as_u64(), "{sums}");
+    let both = run.ask(&["flows", "--why", "--where", "card"]);
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+
+    let asked = ["explain", "in_port=1,udp,nw_src=10.0.0.9", "--device"];
+    let story = run.text(&[&asked[..], &["small"]].concat());
+    assert!(story.contains("small    would not take the flow: action not supported"), "{story}");
+    let asked = ["explain", "in_port=2,udp,nw_src=10.9.0.9", "--device"];
+    let story = run.text(&[&asked[..], &["rocker"]].concat());
+    assert!(story.contains("rocker   would take the flow"), "{story}");
+    assert_eq!(run.ask(&[&asked[..], &["bogus"]].concat()).status.code(), Some(2));
+    let traced = ["trace", "r.flows", "in_port=1,ip", "--device", "rocker", "--json"];
+    let traced = Command::new(env!("CARGO_BIN_EXE_twinpath"))
+        .args(traced)
+        .current_dir(&run.folder)
+        .output()
+        .unwrap();
+    let traced: Value = serde_json::from_slice(&traced.stdout).unwrap();
+    assert_eq!(traced["candidate"]["fits"], true, "{traced}");
+    let summary = run.end();
+    let reasons = summary["software_reasons"].as_array().unwrap();
+    let packets: u64 = reasons.iter().filter_map(|reason| reason["packets"].as_u64()).sum();
+    assert_eq!(Some(packets), summary["packets"]["software"].as_u64(), "{reasons:?}");
+}
+
+#[test]
 fn clients_that_say_nothing_or_too_much_do_not_stall_the_run() {
     let run = Running::start("hostile", "none");
     let socket = run.folder.join("c.sock");

@@ -177,6 +177,12 @@ impl SoftwarePath {
         old.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
+    /// The flow that a packet with this key would make now; `None` for an exception.
+    #[must_use]
+    pub fn flow_for(&self, key: &Key) -> Option<Flow> {
+        self.current.slow_path.translate(key).ok()
+    }
+
     /// The flows of the current generation that `pipeline` would make stale. Changes nothing.
     #[must_use]
     pub fn stale_under(&self, pipeline: Arc<Pipeline>) -> Vec<FlowId> {

@@ -38,6 +38,7 @@ mod translate;
 mod vlan;
 
 pub use bring_up::BringUpError;
+pub use capabilities::capabilities;
 pub use io::RockerIo;
 pub use layout::dma_bytes;
 pub use port::TooManyPorts;

@@ -24,7 +24,7 @@ mod tables;
 mod watch;
 
 pub use bring_up::BringUpError;
-pub use geometry::dma_bytes;
+pub use geometry::{capabilities, dma_bytes};
 pub use settings::Settings;
 
 use crate::gate::Gate;

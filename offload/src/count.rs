@@ -50,6 +50,7 @@ impl Engine {
         record.heat.add(round, delta.packets);
         let used = last_used.unwrap_or(record.last_used).min(self.now);
         record.last_used = record.last_used.max(used);
+        self.reasons.charge(record.why_not, delta);
         self.software += delta;
         for rule in self.rules_of(index) {
             if let Some(rule) = self.rules.get_mut(rule) {

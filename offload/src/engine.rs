@@ -6,6 +6,7 @@ use crate::flows::{FlowIndex, FlowRecord, FlowTable, Stage};
 use crate::io::{Input, Output, RemoveCause};
 use crate::ledger::Ledger;
 use crate::place::Budget;
+use crate::reasons::Reasons;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
 use crate::view::Settings;
@@ -52,6 +53,8 @@ pub struct Engine {
     /// Packets of flows, those of gone ones included.
     pub(crate) card: Counts,
     pub(crate) software: Counts,
+    /// Of `software`, packets by why they were not in the card.
+    pub(crate) reasons: Reasons,
     /// Of `card`, packets of flows that send nowhere.
     pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
@@ -91,6 +94,7 @@ impl Engine {
             processed: Fence::default(),
             card: Counts::default(),
             software: Counts::default(),
+            reasons: Reasons::default(),
             card_dropped: Counts::default(),
             card_unknown: false,
             gap: None,

@@ -79,6 +79,13 @@ impl Engine {
             .any(|id| ledger.entries.get(id).is_some_and(|entry| entry.state == EntryState::InCard))
     }
 
+    /// Whether an entry serves every packet of the flow.
+    pub(crate) fn is_whole(&self, record: &FlowRecord) -> bool {
+        let Some(ledger) = self.ledger.as_ref() else { return false };
+        let entries = record.entries.iter().filter_map(|id| ledger.entries.get(id));
+        entries.filter(|entry| entry.state == EntryState::InCard).any(|entry| entry.whole)
+    }
+
     /// When the card's counts of flows with entries were true.
     fn card_as_of(&self) -> Time {
         match self.ledger.as_ref() {

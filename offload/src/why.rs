@@ -115,3 +115,63 @@ pub enum ActionLack {
     #[error("controller copy")]
     Controller,
 }
+
+impl WhyNot {
+    /// What would get such a flow into the card; `docs/offload.md` says more.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoCard => "run with a card: device = \"sim\", \"vfio:…\" or \"vfio-user:…\"".into(),
+            Self::CardDown => {
+                "nothing in the rules: flows go back when the card is up; see `twinpath events`".into()
+            }
+            Self::FieldNotOffered(field) => {
+                let name = field.spec().name;
+                format!("rules on its way that do not match {name}, or a card that matches it")
+            }
+            Self::ActionNotSupported(lack) => lack.remedy(),
+            Self::NotFoldable(_) => {
+                "rules whose edits all come before the outputs: a card edits once, then sends".into()
+            }
+            Self::NoBank => {
+                "fewer different masks in the rules, so that its mask gets a bank, or a card with more \
+                 banks or a ternary table"
+                    .into()
+            }
+            Self::NoPacketSeen => "nothing: its next packet in software brings it in".into(),
+            Self::Specialisations(_) => {
+                "a bank with the flow's own mask: fewer different masks in the rules".into()
+            }
+            Self::Covered => "nothing: its packets are in the card by the other entry".into(),
+            Self::TableFull | Self::Evicted => {
+                "more packets than the coldest entry, a card with more room, or rules that need \
+                 fewer flows (shorter prefixes, fewer matched fields)"
+                    .into()
+            }
+            Self::BelowThreshold { .. } => "more packets, or a lower threshold".into(),
+            Self::UpdateBudget => "time: the card takes no more updates a second".into(),
+            Self::Refused(_) => {
+                "see `last_error`; it is offered again after a pause that doubles".into()
+            }
+            Self::NeedsCounters => {
+                "rules without idle_timeout on its way, or a card with counters".into()
+            }
+            Self::Stale | Self::AwaitsCommit | Self::Pending | Self::Held => {
+                "nothing: it lasts milliseconds".into()
+            }
+        }
+    }
+}
+
+impl ActionLack {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Controller => "rules on its way without a controller action".into(),
+            Self::UnknownPort(port) => format!("a card that has port {}", port.0),
+            Self::RepeatedOutput(_) => "rules that send one copy to each port".into(),
+            Self::Hairpin => "an output other than the input port, or a card that does this".into(),
+            Self::OutputOrder => "physical outputs before tunnel outputs".into(),
+            lack => format!("rules on its way without it, or a card that can: {lack}"),
+        }
+    }
+}

@@ -20,7 +20,12 @@ pub(crate) enum Request {
     Explain {
         /// Packet text or flow number.
         what: String,
+        /// Another device to judge the flow by.
+        #[serde(default)]
+        device: Option<String>,
     },
+    /// Why packets went through software, in sums.
+    Reasons,
     /// The rules in place, as loadable text.
     RulesDump,
     /// Adds rules.

@@ -1,13 +1,17 @@
 //! Answers to requests of the control socket.
 
+use super::candidate;
 use super::collect::statistics;
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
 use super::replace::{preview, replace};
 use super::session::Session;
 use crate::control::request::{Answer, Request};
+use crate::view::why::{ReasonStory, Reasons};
 use serde::Serialize;
 use serde_json::json;
+use twinpath_flow::steps::Flow;
 use twinpath_flow::text::{parse_packet, parse_rule, parse_selector};
+use twinpath_offload::reasons::ReasonView;
 use twinpath_offload::view::Place;
 
 /// Most flows in one answer: about 100 MB of text.
@@ -18,7 +22,8 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
     match request {
         Request::Stats => ok(&statistics(session)),
         Request::Flows { place, limit } => flows(session, place.as_deref(), *limit),
-        Request::Explain { what } => explain(session, what),
+        Request::Explain { what, device } => explain(session, what, device.as_deref()),
+        Request::Reasons => reasons(session),
         Request::RulesDump => {
             let rules = session.brain.rules().rules();
             ok(&rules.iter().map(|placed| text_of(&placed.rule)).collect::<Vec<_>>())
@@ -59,10 +64,16 @@ fn flows(session: &Session, place: Option<&str>, limit: usize) -> Answer {
     ok(&json!({ "total": total, "flows": flows }))
 }
 
-fn explain(session: &Session, what: &str) -> Answer {
+fn explain(session: &Session, what: &str, device: Option<&str>) -> Answer {
+    if let Some(unknown) = device.filter(|device| !candidate::NAMES.contains(device)) {
+        let names = candidate::NAMES.join(", ");
+        return Answer::Refused(format!("unknown device {unknown:?}; known are {names}"));
+    }
+    let pipeline = session.brain.pipeline();
+    let judge = |flow: &Flow| device.and_then(|device| candidate::judge(device, flow, pipeline));
     if !what.is_empty() && what.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return match flow_numbered(what, &session.brain) {
-            Some(story) => ok(&json!({ "flow": story })),
+            Some(view) => ok(&json!({ "flow": flow_story(&view), "candidate": judge(&view.flow) })),
             None => Answer::Refused(format!("no flow {what}")),
         };
     }
@@ -70,11 +81,27 @@ fn explain(session: &Session, what: &str) -> Answer {
         Ok(packet) => packet,
         Err(error) => return Answer::Refused(error.to_string()),
     };
-    let (mut story, key) = packet_story(session.brain.pipeline(), &packet.frame, packet.in_port);
+    let (mut story, key) = packet_story(pipeline, &packet.frame, packet.in_port);
     if let Some(software) = session.forwarder.software() {
         story.flow = flow_of(&key, software, &session.brain);
+        story.candidate = software.path.flow_for(&key).as_ref().and_then(judge);
     }
     ok(&story)
+}
+
+/// Why packets went through software, the most first.
+fn reasons(session: &Session) -> Answer {
+    let engine = &session.brain.engine;
+    let totals = engine.totals().flows;
+    let decided = totals.total().map(|counts| counts.packets);
+    let of = |view: &ReasonView| ReasonStory {
+        reason: view.reason.to_string(),
+        remedy: view.reason.remedy(),
+        flows: view.flows,
+        packets: view.packets,
+    };
+    let reasons: Vec<_> = engine.reasons().iter().map(of).collect();
+    ok(&Reasons { decided, software: totals.software.counts.packets, reasons })
 }
 
 fn add_rules(session: &mut Session, texts: &[String]) -> Answer {

@@ -4,7 +4,7 @@ use super::history::{Sample, ratio};
 use super::ports::PortLine;
 use super::session::Session;
 use crate::statistics::{
-    CardView, FlowCounts, Packets, PortView, RuleView, Statistics, TableView, TimeView,
+    CardView, FlowCounts, Packets, PortView, ReasonCount, RuleView, Statistics, TableView, TimeView,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::FIELDS;
@@ -41,6 +41,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
         },
         offload_ratio: ratio(fates.card, fates.software),
         offload_ratio_second_half: ratio(fates.card.map(|_| half.0), half.1),
+        software_reasons: software_reasons(session, fates.software),
         ports: ports(session),
         rules: session.brain.pipeline().iter().map(|placed| rule(session, placed)).collect(),
         flows: FlowCounts {
@@ -53,6 +54,25 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
         controller: session.brain.events.copy_count(),
     }
+}
+
+/// Why software's packets were not in the card. Without a card there is nothing to explain.
+fn software_reasons(session: &Session, decided: u64) -> Vec<ReasonCount> {
+    if session.forwarder.is_software_only() {
+        return Vec::new();
+    }
+    let reasons = session.brain.engine.reasons();
+    let mut counts: Vec<_> = reasons
+        .iter()
+        .filter(|view| view.packets > 0)
+        .map(|view| ReasonCount { reason: view.reason.to_string(), packets: view.packets })
+        .collect();
+    let packets = decided.saturating_sub(counts.iter().map(|count| count.packets).sum());
+    if packets > 0 {
+        counts.push(ReasonCount { reason: "exceptions, decided one by one".to_owned(), packets });
+        counts.sort_by_key(|count| std::cmp::Reverse(count.packets));
+    }
+    counts
 }
 
 fn ports(session: &Session) -> Vec<PortView> {

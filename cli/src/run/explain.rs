@@ -1,6 +1,7 @@
 //! What happens to a packet, and where a flow lives and why.
 
 use super::brain::Brain;
+use super::candidate::CandidateStory;
 use super::event_ring::hex;
 use super::software::Software;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub(crate) struct PacketStory {
     pub controller: usize,
     /// The flow that decides such packets; null when none was made yet.
     pub flow: Option<FlowStory>,
+    /// Whether the device that was asked about would take it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub candidate: Option<CandidateStory>,
 }
 
 /// A table passed.
@@ -72,6 +76,8 @@ pub(crate) struct FlowStory {
     pub whole: bool,
     /// Why it is not in the card, or not wholly.
     pub why_not: Option<String>,
+    /// What would get it there.
+    pub remedy: Option<String>,
     /// Seconds since the origin when that became so.
     pub since: f64,
     /// Last refusal by the card.
@@ -117,6 +123,7 @@ pub(crate) fn packet_story(
         controller: outcome.controller.len(),
         outputs: outputs(pipeline, outcome),
         flow: None,
+        candidate: None,
     };
     (story, parsed.key)
 }
@@ -172,7 +179,7 @@ pub(crate) fn flow_of(key: &Key, software: &Software, brain: &Brain) -> Option<F
 }
 
 /// The flow of a number such as `17` or `17.2`.
-pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowStory> {
+pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowView> {
     let (index, generation) = what.split_once('.').unwrap_or((what, ""));
     let index: u32 = index.parse().ok()?;
     let generation: Option<u32> =
@@ -181,7 +188,7 @@ pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowStory> {
     let wanted = |view: &FlowView| {
         view.id.index == index && generation.is_none_or(|wanted| view.id.generation == wanted)
     };
-    flows.find(wanted).map(|view| flow_story(&view))
+    flows.find(wanted)
 }
 
 /// A flow as the engine knows it.
@@ -199,6 +206,7 @@ pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
         place: place.to_owned(),
         whole: view.whole,
         why_not: view.why_not.map(|why| why.to_string()),
+        remedy: view.why_not.map(|why| why.remedy()),
         since: seconds(view.since),
         last_error: view
             .last_error
@@ -237,6 +245,7 @@ fn unknown_flow(index: u32, generation: u32, flow: &Flow) -> FlowStory {
         place: "software".to_owned(),
         whole: false,
         why_not: Some("just made".to_owned()),
+        remedy: None,
         since: 0.0,
         last_error: None,
         packets: None,

@@ -91,6 +91,11 @@ impl Forwarder {
         !matches!(self, Self::Hardware(_))
     }
 
+    /// Whether there is no card, by the user's choice.
+    pub(crate) const fn is_software_only(&self) -> bool {
+        matches!(self, Self::Software(_) | Self::Reference(_))
+    }
+
     /// When something inside happens by itself; `None` when nothing will.
     pub(crate) fn next_event(&self) -> Option<Time> {
         match self {

@@ -4,6 +4,7 @@ mod answer;
 mod attach;
 mod brain;
 mod cable;
+pub(crate) mod candidate;
 mod card;
 mod collect;
 mod event_ring;

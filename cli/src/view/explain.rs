@@ -1,6 +1,7 @@
 //! A packet's or flow's story for people.
 
 use super::known;
+use crate::run::candidate::CandidateStory;
 use crate::run::explain::{FlowStory, PacketStory};
 use std::fmt::Write as _;
 
@@ -26,6 +27,19 @@ pub(crate) fn packet(story: &PacketStory) -> String {
     if story.outputs.is_empty() && story.controller == 0 {
         text += "output   none: dropped\n";
     }
+    text + &candidate(story.candidate.as_ref())
+}
+
+/// Whether the device asked about would take the flow; nothing when none was.
+pub(crate) fn candidate(story: Option<&CandidateStory>) -> String {
+    let Some(story) = story else { return String::new() };
+    let mut text = match &story.why_not {
+        None => format!("{:<8} would take the flow\n", story.device),
+        Some(why) => format!("{:<8} would not take the flow: {why}\n", story.device),
+    };
+    if let Some(remedy) = &story.remedy {
+        let _ = writeln!(text, "remedy   {remedy}");
+    }
     text
 }
 
@@ -40,6 +54,9 @@ pub(crate) fn flow(story: Option<&FlowStory>) -> String {
     let _ = writeln!(text, "where    {}{part}, since {:.6} s", story.place, story.since);
     if let Some(why) = &story.why_not {
         let _ = writeln!(text, "why      {why}");
+    }
+    if let Some(remedy) = &story.remedy {
+        let _ = writeln!(text, "remedy   {remedy}");
     }
     if let Some(error) = &story.last_error {
         let _ = writeln!(text, "error    {error}");

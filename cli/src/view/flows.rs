@@ -1,6 +1,6 @@
 //! Flows for people.
 
-use super::{WIDTH, known};
+use super::{known, wrapped};
 use crate::run::explain::FlowStory;
 use serde::{Deserialize, Serialize};
 
@@ -28,32 +28,4 @@ pub(crate) fn list(answer: &Flows) -> String {
         text += &format!("{} of {} flows; --limit shows more\n", answer.flows.len(), answer.total);
     }
     text
-}
-
-/// `list` with `head` before it, broken after commas so that lines fit where they can.
-fn wrapped(head: &str, list: &str) -> String {
-    let mut text = String::new();
-    let mut line = head.to_owned();
-    for item in list.split_inclusive(',') {
-        if line.chars().count() + item.chars().count() > WIDTH.into() && line.len() > head.len() {
-            text += &format!("{line}\n");
-            line = " ".repeat(head.chars().count() + 2);
-        }
-        line += item;
-    }
-    text + &line + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lists_break_after_commas_and_fit_80_columns() {
-        let list = ["nw_dst=255.255.255.255/32"; 9].join(",");
-        let text = wrapped("  → ", &list);
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert_eq!(text.replace(['\n', ' '], ""), format!("→{list}"));
-        assert_eq!(wrapped("  ", "drop"), "  drop\n");
-    }
 }

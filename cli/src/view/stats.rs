@@ -1,12 +1,15 @@
 //! Statistics for people.
 
-use super::{known, lines, table};
+use super::{known, lines, share, table};
 use crate::statistics::{Packets, Statistics};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Rules shown; JSON has all.
 const RULES_SHOWN: usize = 20;
+
+/// Reasons shown; `twinpath flows --why` has all.
+const REASONS_SHOWN: usize = 4;
 
 /// Characters of a match shown.
 const MATCH_WIDTH: usize = 38;
@@ -71,15 +74,17 @@ fn head(statistics: &Statistics, wall: Option<Duration>) -> String {
         "flows     {:>14}  {} made, {} in the card with {} entries",
         flows.known, flows.made, flows.offloaded, flows.entries
     );
+    if let Some(decided) = card.map(|card| card + software).filter(|all| *all > 0) {
+        for (at, each) in statistics.software_reasons.iter().take(REASONS_SHOWN).enumerate() {
+            let head = if at == 0 { "software because" } else { "" };
+            let _ =
+                writeln!(text, "{head:<16}{:>8}  {}", share(each.packets, decided), each.reason);
+        }
+    }
     if let Some((from, until)) = statistics.counter_gap {
         let _ = writeln!(text, "card counters unknown from {from:.3} s to {until:.3} s");
     }
     text
-}
-
-fn share(part: u64, whole: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-    if whole == 0 { String::new() } else { format!("{:.2} %", part as f64 * 100.0 / whole as f64) }
 }
 
 fn ports(statistics: &Statistics) -> String {

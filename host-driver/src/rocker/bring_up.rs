@@ -1,5 +1,6 @@
 //! Bring-up and reset: one path, safe after a predecessor that died with the device running.
 
+use super::capabilities::capabilities;
 use super::command::Command;
 use super::control::{CommandError, Control};
 use super::event::Events;
@@ -12,7 +13,7 @@ use super::roster::Roster;
 use super::rule::{AclMatch, Ipv4Match, Masked, Rank, Rule, TypeMatch};
 use super::translate::{Part, Translator, UNTAGGED, to_host};
 use super::vlan::{Admission, Leaving};
-use super::{Active, RockerNic, capabilities};
+use super::{Active, RockerNic};
 use std::sync::Arc;
 use twinpath_abi::bus::AllocError;
 use twinpath_flow::card::{DeathCause, Epoch, Event};
@@ -235,7 +236,7 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         let enabled = map.configured_bits();
         io.write64(register::PORT_ENABLE, enabled);
         let links = io.read64(register::LINK_STATUS);
-        self.capabilities = capabilities::capabilities(&self.settings, small(ports));
+        self.capabilities = capabilities(&self.settings, small(ports));
         self.events.push(Event::Up(self.epoch));
         let told = map
             .configured()

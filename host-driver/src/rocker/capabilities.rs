@@ -41,7 +41,8 @@ pub(crate) fn none() -> Capabilities {
 }
 
 /// Of a device with that many ports.
-pub(crate) fn capabilities(settings: &Settings, ports: u16) -> Capabilities {
+#[must_use]
+pub fn capabilities(settings: &Settings, ports: u16) -> Capabilities {
     let table = TableCaps {
         name: "acl".to_owned(),
         kind: TableKind::Ternary,

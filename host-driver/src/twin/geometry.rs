@@ -52,7 +52,8 @@ pub(crate) fn capacity(card: &Capability) -> u32 {
 }
 
 /// The card's capabilities in the host's words.
-pub(crate) fn capabilities(card: &Capability, queues: u16) -> Capabilities {
+#[must_use]
+pub fn capabilities(card: &Capability, queues: u16) -> Capabilities {
     let mut all = Key::ZERO;
     for spec in FIELDS.iter().filter(|spec| spec.field.in_line_1()) {
         all.set(spec.field, spec.field.full_mask());

@@ -55,6 +55,8 @@ impl World {
         }
         let sum = totals.flows.total().expect("the card counts");
         assert_eq!(sum.packets + self.lost, self.all.packets, "packets of all flows");
+        let by_reason: u64 = self.engine.reasons().iter().map(|view| view.packets).sum();
+        assert_eq!(by_reason, totals.flows.software.counts.packets, "packets by reason");
         for id in self.current.1 {
             let view = self.engine.rule(id).expect("in place");
             let lost = self.lost_by_rule.get(&id).copied().unwrap_or(0);
