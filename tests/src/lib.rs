@@ -9,6 +9,7 @@
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
 //! - [`netns`]: network namespaces joined only by a running `twinpath`.
 //! - [`traffic`]: senders and receivers inside them.
+//! - [`placement`]: the benchmark of which flows live in the card.
 //! - [`readings`]: specification, software path and card in one random world.
 //! - [`tool`]: other programs; a missing one is a failure with its remedy.
 
@@ -23,6 +24,7 @@ pub mod judge;
 pub mod mask;
 pub mod netns;
 pub mod ovs;
+pub mod placement;
 pub mod readings;
 pub mod tool;
 pub mod traffic;
