@@ -131,8 +131,12 @@ impl Ports {
     }
 
     /// Puts another wire at a port in place of the one there, which ends; what it sent and failed
-    /// to send stays counted.
-    pub(super) fn replace(&mut self, at: usize, wire: Box<dyn Wire>) -> Result<(), WireError> {
+    /// to send stays counted. Returns the one that ended.
+    pub(super) fn replace(
+        &mut self,
+        at: usize,
+        wire: Box<dyn Wire>,
+    ) -> Result<Box<dyn Wire>, WireError> {
         let line = &mut self.lines[at];
         let mut former = std::mem::replace(&mut line.wire, wire);
         line.failure = None;
@@ -140,7 +144,7 @@ impl Ports {
         line.sent += former.counters().sent;
         line.dropped += former.counters().send_dropped;
         self.ask_arrival(at);
-        flushed
+        flushed.map(|()| former)
     }
 
     /// Counts frames that passed the port out of our sight.

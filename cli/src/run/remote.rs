@@ -349,6 +349,7 @@ impl RemotePath {
     /// until then, for it came both ways.
     fn end_standby(&mut self, brain: &mut Brain, ports: &mut Ports) {
         let now = self.clock.now();
+        self.odometer.begin(&self.registers);
         for at in 0..self.numbers.len() {
             let (software, generation) = (&mut self.software, brain.generation());
             ports.receive(at, now, LAST_FRAMES, &mut |port, frame, _| {
@@ -360,7 +361,6 @@ impl RemotePath {
         self.standby.close(ports);
         let since = now.0.saturating_sub(u64::try_from(OVERLAP.as_nanos()).unwrap_or(u64::MAX));
         self.host.take_since(Time(since));
-        self.odometer.begin(&self.registers);
     }
 
     /// Takes the card's counters of its ports over.

@@ -5,7 +5,7 @@ use super::cable::Cable;
 use super::ports::Ports;
 use crate::config::Config;
 use std::path::PathBuf;
-use twinpath_fallback::wire::WireSpec;
+use twinpath_fallback::wire::{Wire, WireSpec};
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
@@ -48,14 +48,15 @@ impl Standby {
 
     /// Closes them all: frames come through the card again.
     pub(super) fn close(&self, ports: &mut Ports) {
-        for at in 0..self.wires.len() {
-            put(at, Box::<Cable>::default(), ports);
-        }
+        let put = |at| put(at, Box::<Cable>::default(), ports);
+        let ended: Vec<_> = (0..self.wires.len()).filter_map(put).collect();
+        // The kernel takes several milliseconds to close a packet socket; the card does not wait.
+        std::thread::spawn(move || drop(ended));
     }
 }
 
-fn put(at: usize, wire: Box<dyn twinpath_fallback::wire::Wire>, ports: &mut Ports) {
-    if let Err(error) = ports.replace(at, wire) {
-        tracing::warn!("{error}");
-    }
+/// Puts a wire at a port and returns the one that was there.
+fn put(at: usize, wire: Box<dyn Wire>, ports: &mut Ports) -> Option<Box<dyn Wire>> {
+    let ended = ports.replace(at, wire);
+    ended.inspect_err(|error| tracing::warn!("{error}")).ok()
 }
