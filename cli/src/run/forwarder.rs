@@ -55,8 +55,8 @@ impl Forwarder {
     pub(crate) fn take(&mut self, now: Time, brain: &mut Brain, port: PortNo, frame: &[u8]) {
         match self {
             Self::Card(card) => card.take(now, port, frame),
-            // Its frames come through its queues.
-            Self::Hardware(_) => {}
+            // Only standby wires bring any: its frames come through its queues.
+            Self::Hardware(card) => card.take(now, brain, port, frame),
             Self::Remote(card) => card.take(now, brain, port, frame),
             Self::Software(software) => {
                 let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
@@ -71,12 +71,10 @@ impl Forwarder {
         brain.tick(now);
         match self {
             Self::Card(card) => card.advance(now, brain, ports),
-            Self::Hardware(card) => card.advance(now, brain),
+            Self::Hardware(card) => card.advance(now, brain, ports),
             Self::Remote(card) => card.advance(now, brain, ports),
             Self::Software(software) => {
-                if software.is_waiting() {
-                    software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
-                }
+                decide(now, software, brain, ports);
                 brain.settle(now, Some(software));
             }
             Self::Reference(reference) => {
@@ -200,8 +198,16 @@ impl Forwarder {
     }
 }
 
+/// Decides what software has taken, and sends what leaves into the wires.
+pub(super) fn decide(now: Time, software: &mut Software, brain: &mut Brain, ports: &mut Ports) {
+    if software.is_waiting() {
+        software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
+        brain.settle(now, Some(software));
+    }
+}
+
 /// Sends what software sent straight into the wires.
-pub(super) fn emit(ports: &mut Ports, pool: &mut PacketPool, now: Time, sent: Sent) {
+fn emit(ports: &mut Ports, pool: &mut PacketPool, now: Time, sent: Sent) {
     match sent {
         Sent::Frame(port, packet) => {
             ports.send(port, packet.frame(), now);

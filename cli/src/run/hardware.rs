@@ -1,11 +1,15 @@
-//! Device `vfio:…`: a real card, its driver, and software behind it.
+//! Device `vfio:…`: a real card, its driver, software behind it, and standby wires for when its
+//! function is gone or dead.
 
 use super::attach::{AttachError, Attached, attach};
 use super::brain::Brain;
-use super::forwarder::Fates;
+use super::forwarder::{Fates, decide};
 use super::host::{Host, Polled};
+use super::ports::Ports;
 use super::software::Software;
+use super::standby::Standby;
 use crate::clock::Clock;
+use crate::config::Config;
 use std::sync::Arc;
 use std::time::Duration;
 use twinpath_flow::card::{DeathCause, Event, Health};
@@ -39,6 +43,7 @@ pub(crate) struct HardwarePath {
     ipv4_header: Ipv4Header,
     numbers: Vec<PortNo>,
     held: Option<Held>,
+    standby: Standby,
     /// When to look again: at the card, or for it.
     due: Time,
     /// When a dead card is reset again: one in the middle of a bus reset answers too late.
@@ -84,16 +89,21 @@ impl HardwarePath {
     /// [`AttachError`]: one line with the remedy.
     pub(crate) fn open(
         address: Address,
-        ports: Arc<PortTable>,
-        ipv4_header: Ipv4Header,
+        config: &Config,
         software: Software,
     ) -> Result<Self, AttachError> {
-        let now = Time::default();
-        let held = Held::new(attach(address, &ports, ipv4_header)?);
+        let (ports, ipv4_header) = (Arc::clone(&config.ports), config.ipv4_header);
+        let held = Some(Held::new(attach(address, &ports, ipv4_header)?));
         let numbers = ports.physical().map(|port| port.number).collect();
-        let held = Some(held);
-        let (due, reset_due) = (now, None);
-        Ok(Self { software, address, ports, ipv4_header, numbers, held, due, reset_due })
+        let standby = Standby::new(config);
+        let (due, reset_due) = (Time::default(), None);
+        Ok(Self { software, address, ports, ipv4_header, numbers, held, standby, due, reset_due })
+    }
+
+    /// Takes a frame that arrived on a port's standby wire.
+    pub(crate) fn take(&mut self, now: Time, brain: &Brain, port: PortNo, frame: &[u8]) {
+        let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
+        self.software.take((port, brain.generation(), now), frame.len(), fill);
     }
 
     /// Waits until the card is up, and returns the time then.
@@ -123,12 +133,14 @@ impl HardwarePath {
     }
 
     /// Lets card and host work until neither has anything to do.
-    pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain) {
+    pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
+        decide(now, &mut self.software, brain, ports);
         self.heed_notice(now, brain);
         if self.held.is_none() && now >= self.due {
             self.look_for_it(now, brain);
         }
         self.reset_again(now, brain);
+        self.change_over(now, brain, ports);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
             moved = self.exchange(now, brain);
@@ -227,6 +239,22 @@ impl HardwarePath {
         if now >= due {
             self.reset_due = Some(now.after(RETRY));
             brain.wants.reset = Some(ResetCause::Dead);
+        }
+    }
+
+    /// Opens the standby wires when the card is gone or dead, closes them when it is good again.
+    fn change_over(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
+        let health = self.held.as_mut().map(|held| held.host.nic.health(now));
+        match health {
+            None | Some(Health::Dead(_)) if !self.standby.is_open() => {
+                self.standby.open(now, brain, ports);
+            }
+            Some(Health::Good) if self.standby.is_open() => {
+                self.standby.drain(now, &mut self.software, brain, ports);
+                self.standby.close(ports);
+                brain.events.event(now, format!("{}: forwards again", self.address));
+            }
+            _ => {}
         }
     }
 

@@ -81,9 +81,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             Forwarder::Card(Box::new(card))
         }
         (Device::Vfio(address), _) => {
-            let ports = Arc::clone(&config.ports);
-            let card = HardwarePath::open(address, ports, config.ipv4_header, software)
-                .map_err(Failure::run)?;
+            let card = HardwarePath::open(address, &config, software).map_err(Failure::run)?;
             note_ignored_wires(&config);
             Forwarder::Hardware(Box::new(card))
         }
@@ -148,13 +146,8 @@ fn open_wires(config: &Config) -> Result<Ports, Failure> {
     let ends = if has_cables { Ends::Cables } else { Ends::Wires };
     let ports = open_ends(config, ends)?;
     for wire in &config.wires {
-        if wire.standby.is_none() || config.device == Device::VfioUser {
-            continue;
-        }
-        let number = wire.number.0;
-        if has_cables {
-            tracing::warn!("port {number}: its standby is not used with {device} in this version");
-        } else {
+        if wire.standby.is_some() && !has_cables {
+            let number = wire.number.0;
             tracing::warn!("port {number}: device {device} never needs its standby");
         }
     }

@@ -7,7 +7,7 @@
 //! go on, and they are closed when the card receives.
 
 use super::brain::Brain;
-use super::forwarder::{Fates, emit};
+use super::forwarder::{Fates, decide};
 use super::host::{Host, Polled};
 use super::odometer::Odometer;
 use super::ports::Ports;
@@ -51,9 +51,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_s
 /// Frames that a card received this long before its port's standby was closed may be unknown to
 /// the standby: the two processes do not look at the wire at the same time.
 const OVERLAP: Duration = Duration::from_millis(1);
-
-/// Frames taken from one standby wire at a time when it is closed.
-const LAST_FRAMES: usize = 256;
 
 /// Where the card is.
 #[derive(Debug)]
@@ -185,7 +182,7 @@ impl RemotePath {
 
     /// Lets card and host work until neither has anything to do, and sends what left.
     pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
-        self.decide_standby(now, brain, ports);
+        decide(now, &mut self.software, brain, ports);
         self.watch(now, brain, ports);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
@@ -262,14 +259,6 @@ impl RemotePath {
         }
         brain.events.error(at, "no final sweep of the card's counters".into());
         at
-    }
-
-    /// Executes frames of standby wires.
-    fn decide_standby(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
-        if self.software.is_waiting() {
-            self.software.process(now, brain, &mut |pool, sent| emit(ports, pool, now, sent));
-            brain.settle(now, Some(&mut self.software));
-        }
     }
 
     /// Notices that the card is gone, or back.
@@ -350,14 +339,7 @@ impl RemotePath {
     fn end_standby(&mut self, brain: &mut Brain, ports: &mut Ports) {
         let now = self.clock.now();
         self.odometer.begin(&self.registers);
-        for at in 0..self.numbers.len() {
-            let (software, generation) = (&mut self.software, brain.generation());
-            ports.receive(at, now, LAST_FRAMES, &mut |port, frame, _| {
-                let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
-                software.take((port, generation, now), frame.len(), fill);
-            });
-            self.decide_standby(now, brain, ports);
-        }
+        self.standby.drain(now, &mut self.software, brain, ports);
         self.standby.close(ports);
         let since = now.0.saturating_sub(u64::try_from(OVERLAP.as_nanos()).unwrap_or(u64::MAX));
         self.host.take_since(Time(since));

@@ -17,9 +17,25 @@ impl Daemon {
     /// # Panics
     /// When it does not come up.
     pub fn start(guest: &mut Guest, device: &str, rules: &str) -> Self {
+        Self::start_with_standby(guest, device, rules, &[])
+    }
+
+    /// As [`Daemon::start`], with these standby wires at the first ports.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_with_standby(
+        guest: &mut Guest,
+        device: &str,
+        rules: &str,
+        standby: &[&str],
+    ) -> Self {
         let mut config = format!("device = \"{device}\"\nrules = \"rules\"\n");
         for port in 1..=super::PORTS {
             config.push_str(&format!("[[port]]\nnumber = {port}\nwire = \"tap:unused{port}\"\n"));
+            if let Some(standby) = standby.get(port - 1) {
+                config.push_str(&format!("standby = \"{standby}\"\n"));
+            }
         }
         guest.succeed(&format!(
             "mkdir -p {FOLDER} && cd {FOLDER} && rm -f code && \

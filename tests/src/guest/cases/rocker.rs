@@ -16,7 +16,7 @@ use twinpath_flow::sample::Random;
 use twinpath_flow::text::parse_rule;
 
 /// The cases.
-pub(super) const CASES: [Case; 12] = [
+pub(super) const CASES: [Case; 13] = [
     Case { name: "miss_then_device", iommu: Iommu::Present, prove: miss_then_device },
     Case { name: "acl_drop", iommu: Iommu::Present, prove: acl_drop },
     Case { name: "flood", iommu: Iommu::Present, prove: flood },
@@ -28,6 +28,7 @@ pub(super) const CASES: [Case; 12] = [
     Case { name: "link", iommu: Iommu::Present, prove: link },
     Case { name: "reset_under_load", iommu: Iommu::Present, prove: reset_under_load },
     Case { name: "remove_and_rescan", iommu: Iommu::Present, prove: remove_and_rescan },
+    Case { name: "standby", iommu: Iommu::Present, prove: standby },
     Case { name: "system_reset", iommu: Iommu::Present, prove: system_reset },
 ];
 
@@ -271,6 +272,32 @@ fn remove_and_rescan(guest: &mut Guest) -> String {
     let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
     daemon.end(guest);
     format!("let go of, daemon up, attached again: {evidence}")
+}
+
+fn standby(guest: &mut Guest) -> String {
+    let address = bound(guest, ROCKER);
+    let wires = ["gen:flows=3,rate=1000,count=500", "pcap:out=standby.pcap"];
+    let device = format!("vfio:{address}");
+    let daemon = Daemon::start_with_standby(guest, &device, RULES, &wires);
+    let frame = |number| plain(station(2), station(1), number);
+    assert_eq!(through(guest, 1, 2, &frame(0)), frame(0));
+    guest.succeed(&format!("timeout 10 sh -c 'echo 1 >/sys/bus/pci/devices/{address}/remove'"));
+    for told in ["port 1 is on its standby", "port 2 is on its standby", "port 3 is down"] {
+        daemon.wait(guest, &format!("twinpath events | grep -q '{told}'"));
+    }
+    // The first came through the card.
+    daemon.wait(guest, "twinpath stats --json | grep -q '\"software\": *501'");
+    guest.succeed("echo 1 >/sys/bus/pci/rescan");
+    bound(guest, ROCKER);
+    daemon.wait(guest, "twinpath events | grep -q 'forwards again'");
+    // 24 bytes of head, then 500 frames of 60 bytes with 16 of their own head.
+    let written = guest.succeed("wc -c </tmp/daemon/standby.pcap");
+    assert_eq!(written.trim(), "38024");
+    assert_eq!(through(guest, 1, 2, &frame(1)), frame(1));
+    wait_offloaded(guest, &daemon, 1);
+    let evidence = by_device(guest, &daemon, (1, &[2]), (&frame, &frame));
+    daemon.end(guest);
+    format!("removed: 500 frames of 500 over standby, port 3 down; back: {evidence}")
 }
 
 /// The rules on ports numbered as in [`Daemon::start`], for the executable specification.
