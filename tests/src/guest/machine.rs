@@ -75,7 +75,8 @@ fn socket(folder: &Path, name: &str) -> String {
     format!("unix:{}/{name},server=on,wait=off", folder.display())
 }
 
-/// Each function is behind a root port of its own: alone in its group, and a bus to be reset.
+/// Each function but the last two is behind a root port of its own: alone in its group, and a bus
+/// to be reset.
 fn devices(command: &mut Command, folder: &Path) {
     let mut rocker = "rocker,name=sw1,id=rocker,bus=root1".to_owned();
     for port in 1..=PORTS {
@@ -99,6 +100,11 @@ fn devices(command: &mut Command, folder: &Path) {
         command.arg(format!("pcie-root-port,id=root{number},chassis={number},slot={number}"));
         command.arg("-device").arg(function);
     }
+    // Behind a bridge to conventional PCI functions cannot be told apart: one group.
+    command.args(["-device", "pcie-pci-bridge,id=bridge"]);
+    command.args(["-device", "e1000,bus=bridge,addr=1"]);
+    command
+        .args(["-device", "virtio-rng-pci,bus=bridge,addr=2,disable-legacy=on,iommu_platform=on"]);
 }
 
 /// The last lines of what the guest's kernel and QEMU wrote, for a failure's report.

@@ -22,6 +22,11 @@ pub(super) const E1000E: &str = "0x8086 0x10d3";
 /// A modern virtio network function.
 pub(super) const VIRTIO: &str = "0x1af4 0x1041";
 
+/// Intel's 82540EM as QEMU has it, behind a bridge with [`RANDOM`].
+pub(super) const E1000: &str = "0x8086 0x100e";
+/// A virtio source of randomness.
+pub(super) const RANDOM: &str = "0x1af4 0x1044";
+
 /// The address of the only function of that kind.
 pub(super) fn function(guest: &mut Guest, kind: &str) -> String {
     let found = guest.succeed(&format!(

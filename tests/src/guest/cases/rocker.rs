@@ -2,16 +2,16 @@
 
 use super::platform::ROCKER;
 use super::transport::bound;
+use crate::binary::Twinpath;
 use crate::guest::frame::{BROADCAST, ipv4, plain, station, tagged};
 use crate::guest::runner::Case;
 use crate::guest::{Cable, Daemon, Guest, Iommu};
+use crate::judge::{self, Device as _};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::pipeline::{Pipeline, PlacedRule};
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
 use twinpath_flow::reference::process;
-use twinpath_flow::rule::RuleId;
 use twinpath_flow::sample::Random;
 use twinpath_flow::text::parse_rule;
 
@@ -300,8 +300,8 @@ fn standby(guest: &mut Guest) -> String {
     format!("removed: 500 frames of 500 over standby, port 3 down; back: {evidence}")
 }
 
-/// The rules on ports numbered as in [`Daemon::start`], for the executable specification.
-fn pipeline() -> Pipeline {
+/// The rules on ports numbered as in [`Daemon::start`], and frames from a seed.
+fn generated() -> judge::Case {
     let port = |number| Port {
         number: PortNo(number),
         name: format!("port{number}"),
@@ -310,50 +310,54 @@ fn pipeline() -> Pipeline {
         kind: PortKind::Physical,
     };
     let ports = Arc::new(PortTable::new((1..=3).map(port).collect()).expect("numbers differ"));
-    let placed = RULES.lines().enumerate().map(|(index, line)| {
-        let parsed = parse_rule("rules", line, &ports).expect("a rule");
-        let id = RuleId(u32::try_from(index).expect("few rules"));
-        PlacedRule { id, rule: Arc::new(parsed.rule) }
-    });
-    let placed: Vec<_> = placed.collect();
-    Pipeline::new(ports, placed)
+    let rule = |line| parse_rule("rules", line, &ports).expect("a rule").rule;
+    let rules = RULES.lines().map(rule).collect();
+    let mut random = Random::new(SEED);
+    let packets = (1..=GENERATED).map(|number| generated_frame(&mut random, number)).collect();
+    judge::Case { name: format!("seed {SEED}"), ports, rules, packets }
+}
+
+fn generated_frame(random: &mut Random, number: u16) -> (PortNo, Vec<u8>) {
+    let pick = |random: &mut Random, among: &[u8]| among[random.below(among.len())];
+    let into = PortNo(u16::from(pick(random, &[1, 1, 2, 3])));
+    let to = pick(random, &[1, 2, 0x0a, 0x0b, 0x0c, 0xff]);
+    let target = if to == 0xff { BROADCAST } else { station(to) };
+    let source = station(pick(random, &[1, 2, 0x66]));
+    let frame = match pick(random, &[0, 1, 2, 3]) {
+        0 => ipv4([target, source], [10, 0, 0, 9], pick(random, &[1, 2, 64])),
+        1 => tagged(&plain(target, source, number), 200),
+        2 => tagged(&plain(target, source, number), 300),
+        _ => plain(target, source, number),
+    };
+    (into, frame)
 }
 
 fn generated_frames(guest: &mut Guest) -> String {
+    let case = generated();
+    let pipeline = case.pipeline();
+    let software_only = Twinpath::new("none").run(&case).outputs;
     let daemon = start(guest);
-    let pipeline = pipeline();
-    let mut random = Random::new(SEED);
-    let (mut sent, mut received) = (0_u16, 0);
-    while sent < GENERATED {
-        sent += 1;
-        let pick = |random: &mut Random, among: &[u8]| among[random.below(among.len())];
-        let into = usize::from(pick(&mut random, &[1, 1, 2, 3]));
-        let to = pick(&mut random, &[1, 2, 0x0a, 0x0b, 0x0c, 0xff]);
-        let target = if to == 0xff { BROADCAST } else { station(to) };
-        let source = station(pick(&mut random, &[1, 2, 0x66]));
-        let frame = match pick(&mut random, &[0, 1, 2, 3]) {
-            0 => ipv4([target, source], [10, 0, 0, 9], pick(&mut random, &[1, 2, 64])),
-            1 => tagged(&plain(target, source, sent), 200),
-            2 => tagged(&plain(target, source, sent), 300),
-            _ => plain(target, source, sent),
-        };
-        guest.wires[into - 1].send(&frame);
-        let port = PortNo(u16::try_from(into).expect("small"));
-        for (out, wanted) in process(&pipeline, &frame, port).outputs {
+    let mut received = judge::Outputs::new();
+    for (number, (into, frame)) in case.packets.iter().enumerate() {
+        guest.wires[usize::from(into.0) - 1].send(frame);
+        for (out, wanted) in process(&pipeline, frame, *into).outputs {
             let got = guest.wires[usize::from(out.0) - 1].receive(FRAME_MAX);
-            assert_eq!(got, Some(wanted), "frame {sent} of seed {SEED} out of port {}", out.0);
-            received += 1;
+            let got = got.unwrap_or_else(|| panic!("frame {number}: none out of port {}", out.0));
+            assert_eq!(got, wanted, "frame {number} of seed {SEED} out of port {}", out.0);
+            received.entry(out).or_default().push(got);
         }
     }
     for wire in &guest.wires {
         assert_eq!(wire.receive(SILENCE), None, "a frame too many");
     }
+    assert!(received == software_only, "not what device none sends");
     let software = daemon.software_packets(guest);
     daemon.end(guest);
-    let device = u64::from(sent) - software;
+    let (sent, out) = (u64::from(GENERATED), received.values().map(Vec::len).sum::<usize>());
     format!(
-        "{sent} frames, {received} out as the specification wants them, seed {SEED}: \
-         {device} decided by the device alone, {software} by software"
+        "{sent} frames, {out} out as device none and the specification have them, seed {SEED}: \
+         {} decided by the device alone, {software} by software",
+        sent - software
     )
 }
 

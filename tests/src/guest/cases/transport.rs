@@ -1,15 +1,16 @@
 //! VFIO itself: finding, binding, opening functions; registers, memory and interrupts of two
 //! devices that nobody here wrote.
 
-use super::platform::{E1000E, ROCKER, VIRTIO, function};
+use super::platform::{E1000, E1000E, RANDOM, ROCKER, VIRTIO, function};
 use crate::guest::runner::Case;
 use crate::guest::{Guest, Iommu};
 use serde_json::{Value, json};
 
 /// The cases.
-pub(super) const CASES: [Case; 13] = [
+pub(super) const CASES: [Case; 14] = [
     Case { name: "modules_missing", iommu: Iommu::Present, prove: modules_missing },
     Case { name: "bind_and_unbind", iommu: Iommu::Present, prove: bind_and_unbind },
+    Case { name: "shared_group", iommu: Iommu::Present, prove: shared_group },
     Case { name: "busy_interface", iommu: Iommu::Present, prove: busy_interface },
     Case { name: "rocker_registers", iommu: Iommu::Present, prove: rocker_registers },
     Case { name: "rocker_interrupts", iommu: Iommu::Present, prove: rocker_interrupts },
@@ -104,6 +105,21 @@ fn bind_and_unbind(guest: &mut Guest) -> String {
     let interface = &restored["interfaces"][0]["name"];
     assert!(interface.is_string(), "{restored}");
     format!("virtio-pci to vfio-pci and back, interface {interface} again")
+}
+
+fn shared_group(guest: &mut Guest) -> String {
+    guest.succeed("modprobe virtio_pci; modprobe vfio_iommu_type1; modprobe vfio-pci");
+    let (address, other) = (function(guest, E1000), function(guest, RANDOM));
+    guest.succeed(&format!("twinpath bind {address}"));
+    let (reason, remedy) = obstacle(&device(guest, &address));
+    assert!(reason.contains(&other) && reason.contains("virtio-pci"), "{reason}");
+    let line = refused(guest, &format!("probe {address} open"));
+    assert!(line.contains(&reason) && line.contains(&remedy), "{line}");
+    guest.succeed(&remedy);
+    let ready = device(guest, &address);
+    assert_eq!(ready["ready"], json!(true), "{ready}");
+    guest.succeed(&format!("twinpath unbind {other}; twinpath unbind {address}"));
+    format!("{reason}; mended by {remedy}")
 }
 
 fn busy_interface(guest: &mut Guest) -> String {
