@@ -8,6 +8,7 @@ use crate::ledger::{Doom, Ledger, Op};
 use crate::table::Mask;
 use crate::view::EntryState;
 use crate::why::WhyNot;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use twinpath_flow::card::{
     Capabilities, Done, EntryCounts, EntryId, Epoch, Event, Fence, Generation, OpTag, Refusal,
@@ -54,14 +55,16 @@ impl Engine {
         self.had_card = true;
         self.processed = Fence::default();
         self.tell(EngineEvent::CardUp { card, epoch });
+        let round = self.rounds.number;
         let mut all = Vec::with_capacity(self.flows.len());
         for (index, record) in self.flows.iter_mut() {
             record.judged = None;
             record.retry_at = self.now;
-            all.push(index);
+            record.seen.is_blocked = false;
+            all.push((Reverse(record.heat.at(round)), index));
         }
-        all.into_iter().for_each(|index| self.warm(index));
-        self.place_warm();
+        all.sort_unstable();
+        self.wanting.replace(all.into_iter().map(|(_, index)| index));
     }
 
     /// Empties the ledger: the card holds nothing any more, or nothing that can be trusted.
@@ -70,9 +73,15 @@ impl Engine {
         self.next_tag = ledger.next_tag();
         let now = self.now;
         let mut gone: Vec<FlowIndex> = Vec::new();
+        let round = self.rounds.number;
         for (index, record) in self.flows.iter_mut() {
             record.judged = None;
-            record.entries.clear();
+            record.seen.promised = 0;
+            for id in std::mem::take(&mut record.entries) {
+                if let Some(entry) = ledger.entries.get(&id) {
+                    record.cooled_to(&entry.heat, round);
+                }
+            }
             if record.why_not != Some(WhyNot::Stale) {
                 record.explain(now, Some(WhyNot::CardDown));
             }
@@ -81,6 +90,7 @@ impl Engine {
         gone.into_iter().for_each(|index| self.drop_if_done(index));
         self.held.clear();
         self.swept.clear();
+        self.wanting.clear();
         self.demand.clear();
         self.vacancies.clear();
         self.rounds.card_done = true;
@@ -108,6 +118,8 @@ impl Engine {
             }
             return;
         };
+        let queued = self.ledger.as_ref().map_or(0, Ledger::queued);
+        self.budget.completed(self.now, queued);
         if result == Err(Refusal::Timeout) {
             self.reset(ResetCause::LostOperation);
             return;
@@ -127,7 +139,7 @@ impl Engine {
         match (table.mask, refusal) {
             (Mask::Wanted(mask), None) => {
                 table.mask = Mask::Set(mask);
-                self.place_warm();
+                self.wanting.hurry();
             }
             (_, None) => {}
             (_, Some(refusal)) => {
@@ -286,8 +298,10 @@ impl Engine {
     fn gone(&mut self, id: EntryId) {
         let Some(entry) = self.ledger.as_mut().and_then(|ledger| ledger.forget(id)) else { return };
         self.unblock_change(id);
+        let round = self.rounds.number;
         if let Some(record) = self.flows.get_mut(entry.flow) {
             record.entries.retain(|other| *other != id);
+            record.cooled_to(&entry.heat, round);
         }
         self.drop_if_done(entry.flow);
         self.fill_vacancy(entry.table);

@@ -48,10 +48,19 @@ impl Engine {
         };
         record.software = counts;
         record.heat.add(round, delta.packets);
+        let heat = record.heat.sure_at(round + 1);
+        // Packets that software still had of a flow now in the card foretell the card's.
+        if let ([id], Some(ledger)) = (record.entries.as_slice(), self.ledger.as_mut())
+            && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole)
+        {
+            entry.heat.add(round, delta.packets);
+        }
         let used = last_used.unwrap_or(record.last_used).min(self.now);
         record.last_used = record.last_used.max(used);
         self.reasons.charge(record.why_not, delta);
         self.software += delta;
+        self.rounds.items += 1;
+        self.rounds.software_packets += delta.packets;
         for rule in self.rules_of(index) {
             if let Some(rule) = self.rules.get_mut(rule) {
                 rule.software += delta;
@@ -59,7 +68,7 @@ impl Engine {
             }
         }
         if delta.packets > 0 {
-            self.warm(index);
+            self.wanting.note(heat, index);
         }
     }
 
@@ -91,14 +100,12 @@ impl Engine {
     }
 
     fn credit_flow(&mut self, index: FlowIndex, delta: Counts, used: Time) {
-        let round = self.rounds.number;
         self.card += delta;
         let Some(record) = self.flows.get_mut(index) else { return };
         record.card += delta;
         if record.flow.is_drop() {
             self.card_dropped += delta;
         }
-        record.heat.add(round, delta.packets);
         if delta.packets == 0 {
             return;
         }

@@ -1,15 +1,16 @@
 //! The engine: holds the parts together, takes inputs apart, hands out outputs.
 
+use crate::budget::Budget;
 use crate::change::Change;
 use crate::event::EngineEvent;
 use crate::flows::{FlowIndex, FlowRecord, FlowTable, Stage};
 use crate::io::{Input, Output, RemoveCause};
 use crate::ledger::Ledger;
-use crate::place::Budget;
 use crate::reasons::Reasons;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
 use crate::view::Settings;
+use crate::wanting::Wanting;
 use crate::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A held entry whose earlier packets software has not sent by then is taken out again.
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Flows offered after one input at most, so that none takes long.
+const OFFERS_AT_ONCE: usize = 32;
 
 /// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
 pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
@@ -62,10 +66,11 @@ pub struct Engine {
     /// Entries of the sweep that is being given.
     pub(crate) swept: Vec<EntryCounts>,
     pub(crate) rounds: Rounds,
-    /// Flows with packets in software this round that are not wholly in the card.
-    pub(crate) warm: Vec<FlowIndex>,
-    /// Heat that wants each mask, of flows for which no bank has one.
+    pub(crate) wanting: Wanting,
+    /// Packets per round that want each mask, of flows for which no bank has one.
     pub(crate) demand: BTreeMap<Line, u64>,
+    /// Heat of the flows that found no bank this round.
+    pub(crate) homeless: u64,
     /// Who gets the places that evicted entries leave.
     pub(crate) vacancies: Vacancies,
     pub(crate) budget: Budget,
@@ -100,8 +105,9 @@ impl Engine {
             gap: None,
             swept: Vec::new(),
             rounds: Rounds::new(now),
-            warm: Vec::new(),
+            wanting: Wanting::default(),
             demand: BTreeMap::new(),
+            homeless: 0,
             vacancies: Vacancies::new(),
             budget: Budget::new(settings.updates_per_second, now),
             idle: Wheel::default(),
@@ -155,6 +161,7 @@ impl Engine {
         self.expire_operations();
         self.advance_change();
         self.run_round();
+        self.place_wanting(OFFERS_AT_ONCE);
     }
 
     /// The next thing to do, `None` when there is nothing more for now.
@@ -172,7 +179,7 @@ impl Engine {
         let hold = self.held.front().map(|(_, _, since)| since.after(HOLD_DEADLINE));
         let operation = self.ledger.as_ref().and_then(Ledger::oldest);
         let operation = operation.map(|since| since.after(OP_DEADLINE));
-        [hold, operation, self.next_round()].into_iter().flatten().min()
+        [hold, operation, self.next_round(), self.next_offer()].into_iter().flatten().min()
     }
 
     /// Puts an event on the outputs.
@@ -200,34 +207,13 @@ impl Engine {
                 rule.used(now);
             }
         }
-        self.seen(index, key);
+        self.packet_seen(index, key);
     }
 
     fn hit(&mut self, id: FlowId, key: &Key) {
         match self.flows.find(id) {
-            Some(index) => self.seen(index, key),
+            Some(index) => self.packet_seen(index, key),
             None => self.tell(EngineEvent::UnexpectedFlow { flow: id }),
-        }
-    }
-
-    /// A packet of the flow is in software: tries to place it.
-    fn seen(&mut self, index: FlowIndex, key: &Key) {
-        self.warm(index);
-        let outcome = self.offer(index, Some(key));
-        let Some(record) = self.flows.get_mut(index) else { return };
-        if outcome.is_err() && record.flow.matching.matches(key) {
-            record.remember(key);
-        }
-    }
-
-    /// Puts a flow on the list of those to be placed at the end of the round, once.
-    pub(crate) fn warm(&mut self, index: FlowIndex) {
-        let round = self.rounds.number;
-        if let Some(record) = self.flows.get_mut(index)
-            && record.warm_round != Some(round)
-        {
-            record.warm_round = Some(round);
-            self.warm.push(index);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the engine knows of each flow.
 
 use crate::heat::Heat;
+use crate::seen::Seen;
 use crate::why::WhyNot;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,18 +9,17 @@ use std::time::Duration;
 use twinpath_flow::card::{EntryId, Generation, Refusal};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
-use twinpath_flow::key::Key;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
-
-/// Packets remembered per flow as candidates for specialisation; later ones are ignored while full.
-const KEYS_MAX: usize = 8;
 
 /// First wait after a refusal; doubles with each.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 
 /// Doublings at most: 50 ms to 6.4 s.
 const BACK_OFF_DOUBLINGS: u32 = 7;
+
+/// The same when the card had no room: 50 ms to 400 ms, as others leave.
+const BACK_OFF_DOUBLINGS_FULL: u32 = 3;
 
 /// Place of a flow in the engine's table; a flow that is gone keeps it until its entries are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,11 +58,10 @@ pub(crate) struct FlowRecord {
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
     pub(crate) software: Counts,
+    /// Of its packets in software.
     pub(crate) heat: Heat,
-    /// Round in which it was last put on the list of warm flows.
-    pub(crate) warm_round: Option<u32>,
-    /// Packets seen in software and not covered by an entry, with how often.
-    pub(crate) keys: Vec<(Key, u64)>,
+    /// Its packets sampled in software.
+    pub(crate) seen: Seen,
     pub(crate) entries: Vec<EntryId>,
 }
 
@@ -84,9 +83,8 @@ impl FlowRecord {
             card: Counts { packets: 0, bytes: 0 },
             card_unknown: false,
             software: Counts { packets: 0, bytes: 0 },
-            heat: Heat::new(0, 0),
-            warm_round: None,
-            keys: Vec::new(),
+            heat: Heat::new(0),
+            seen: Seen::new(),
             entries: Vec::new(),
         }
     }
@@ -102,24 +100,26 @@ impl FlowRecord {
     /// Notes a refusal, and the time before which it is not offered again.
     pub(crate) fn refused(&mut self, now: Time, refusal: Refusal) {
         self.last_error = Some((now, refusal));
-        self.retry_at = now.after(BACK_OFF_FIRST * (1 << self.refusals.min(BACK_OFF_DOUBLINGS)));
+        let most = match refusal {
+            Refusal::TableFull => BACK_OFF_DOUBLINGS_FULL,
+            _ => BACK_OFF_DOUBLINGS,
+        };
+        self.retry_at = now.after(BACK_OFF_FIRST * (1 << self.refusals.min(most)));
         self.refusals += 1;
         self.explain(now, Some(WhyNot::Refused(refusal)));
+    }
+
+    /// An entry of it is gone: what it foresaw is now software's to expect, if that is more.
+    pub(crate) fn cooled_to(&mut self, entry: &Heat, round: u32) {
+        if entry.at(round) > self.heat.at(round) {
+            self.heat = *entry;
+        }
     }
 
     /// Notes that the card took it.
     pub(crate) fn accepted(&mut self, now: Time) {
         self.refusals = 0;
         self.explain(now, None);
-    }
-
-    /// Remembers a packet as a candidate for specialisation.
-    pub(crate) fn remember(&mut self, key: &Key) {
-        if let Some((_, seen)) = self.keys.iter_mut().find(|(known, _)| known == key) {
-            *seen += 1;
-        } else if self.keys.len() < KEYS_MAX {
-            self.keys.push((*key, 1));
-        }
     }
 }
 

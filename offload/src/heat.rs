@@ -1,65 +1,202 @@
-//! Heat: packets lately, decaying by 1/32 each round. Decayed when read, so idle flows cost nothing.
+//! Heat: the packets expected in a coming round, from those of past rounds.
+//!
+//! The average over up to 64 rounds, unless the flow has changed: when the deviations from it add up
+//! to one side (a cumulative sum, Page 1954) beyond what chance and the flow's own habit explain, the
+//! average begins anew. So noise is averaged away, a flow that comes or goes is noticed within a round,
+//! and one that is bursty by habit keeps its average. Rounds without packets are folded in when the
+//! heat is next looked at, so idle flows cost nothing.
 
-/// Heat of one packet.
+/// Heat of one packet per round.
 pub(crate) const ONE: u64 = 256;
 
-/// (31/32)^(2^i), with 32 fraction bits.
-const FACTORS: [u64; 10] = {
-    let mut factors = [31 << 27; 10];
-    let mut i = 1;
-    while i < 10 {
-        factors[i] = (factors[i - 1] * factors[i - 1]) >> 32;
-        i += 1;
-    }
-    factors
-};
+/// Rounds over which the average goes at most.
+const ROUNDS_MAX: u8 = 64;
 
-/// A decaying count of packets.
+/// Silent rounds after which a flow is as good as new.
+const FORGET_ROUNDS: u32 = 256;
+
+/// Rounds over which the usual deviation is averaged.
+const USUAL_ROUNDS: i64 = 8;
+
+/// Packets per round, foreseen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heat {
-    value: u64,
+    /// The round under way when packets were last counted.
     round: u32,
+    /// Packets of that round so far.
+    packets: u32,
+    /// Average of the rounds before, in 1/256 packets.
+    mean: u32,
+    /// Usual deviation from it.
+    usual: u32,
+    /// Sum of the last deviations, all to one side.
+    drift: i32,
+    /// Of how many rounds.
+    drift_rounds: u8,
+    /// Rounds that the average knows, at most [`ROUNDS_MAX`].
+    age: u8,
 }
 
 impl Heat {
-    /// A heat of `value` in `round`.
-    pub(crate) const fn new(value: u64, round: u32) -> Self {
-        Self { value, round }
+    /// A flow without packets so far, in `round`.
+    pub(crate) const fn new(round: u32) -> Self {
+        Self { round, packets: 0, mean: 0, usual: 0, drift: 0, drift_rounds: 0, age: 0 }
     }
 
-    /// The heat in `round`.
-    pub(crate) fn at(self, round: u32) -> u64 {
-        let rounds = round.saturating_sub(self.round);
-        if rounds >= 1 << FACTORS.len() {
-            return 0;
-        }
-        FACTORS.iter().enumerate().fold(self.value, |value, (bit, factor)| {
-            if rounds >> bit & 1 == 0 {
-                return value;
-            }
-            // At most the value itself, as a factor is below one.
-            u64::try_from((u128::from(value) * u128::from(*factor)) >> 32).unwrap_or(value)
-        })
+    /// A flow of which `heat` is expected each round from `round` on.
+    pub(crate) fn of(heat: u64, round: u32) -> Self {
+        Self { mean: u32::try_from(heat).unwrap_or(u32::MAX), age: 1, ..Self::new(round) }
+    }
+
+    /// The heat in `round`: packets expected in it, or those it has already had, times [`ONE`].
+    pub(crate) fn at(mut self, round: u32) -> u64 {
+        self.advance(round);
+        let so_far = if self.round == round { u64::from(self.packets) * ONE } else { 0 };
+        so_far.max(self.mean.into())
+    }
+
+    /// The heat in `round` that is almost certain: two standard deviations of a Poisson count less.
+    /// A few packets of a flow that nothing else is known of are nothing.
+    pub(crate) fn sure_at(mut self, round: u32) -> u64 {
+        self.advance(round);
+        let mean = u64::from(self.mean);
+        mean.saturating_sub(2 * (mean * ONE / u64::from(self.age.max(1))).isqrt())
     }
 
     /// Counts `packets` in `round`.
     pub(crate) fn add(&mut self, round: u32, packets: u64) {
-        self.value = self.at(round).saturating_add(packets.saturating_mul(ONE));
+        self.advance(round);
+        self.packets = self.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
+    }
+
+    /// Folds in the rounds before `round`.
+    fn advance(&mut self, round: u32) {
+        let rounds = round.saturating_sub(self.round);
+        if rounds == 0 {
+            return;
+        }
+        if rounds > FORGET_ROUNDS {
+            *self = Self::new(round);
+            return;
+        }
+        self.fold();
+        for _ in 1..rounds {
+            if self.mean == 0 {
+                break;
+            }
+            self.fold();
+        }
         self.round = round;
     }
+
+    /// Ends a round.
+    fn fold(&mut self) {
+        let count = u32::try_from(u64::from(self.packets) * ONE).unwrap_or(u32::MAX);
+        self.packets = 0;
+        if self.age == 0 {
+            self.age = 1;
+            self.mean = count;
+            return;
+        }
+        let deviation = i64::from(count) - i64::from(self.mean);
+        let same_side = (deviation < 0) == (self.drift < 0);
+        let (drift, rounds) = match same_side {
+            true => (i64::from(self.drift) + deviation, self.drift_rounds.saturating_add(1)),
+            false => (deviation, 1),
+        };
+        let chance = (u64::from(self.mean) * ONE).isqrt();
+        let allowed = 4 * u64::from(self.usual) + 3 * chance + ONE;
+        let usual = i64::from(self.usual);
+        self.usual = saturated(usual + (deviation.abs() - usual) / USUAL_ROUNDS);
+        if drift.unsigned_abs() > allowed {
+            self.mean = saturated(i64::from(self.mean) + drift / i64::from(rounds));
+            self.age = rounds.min(ROUNDS_MAX);
+            (self.drift, self.drift_rounds) = (0, 0);
+            return;
+        }
+        self.age = (self.age + 1).min(ROUNDS_MAX);
+        // Away from zero, so that a silent flow gets to it.
+        let age = i64::from(self.age);
+        let step = if deviation < 0 { (deviation - age + 1) / age } else { deviation / age };
+        self.mean = saturated(i64::from(self.mean) + step);
+        self.drift = i32::try_from(drift).unwrap_or(if drift < 0 { i32::MIN } else { i32::MAX });
+        self.drift_rounds = rounds;
+    }
+}
+
+fn saturated(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn after(rounds: impl Iterator<Item = u64>) -> (Heat, u32) {
+        let mut heat = Heat::new(0);
+        let mut round = 0;
+        for packets in rounds {
+            heat.add(round, packets);
+            round += 1;
+        }
+        (heat, round)
+    }
+
     #[test]
-    fn heat_halves_in_about_22_rounds_and_dies_out() {
-        let mut heat = Heat::default();
-        heat.add(5, 1000);
-        assert_eq!(heat.at(5), 256_000);
-        assert_eq!(heat.at(6), 248_000);
-        assert!((120_000..136_000).contains(&heat.at(27)), "{}", heat.at(27));
-        assert_eq!(heat.at(5000), 0);
+    fn a_steady_flow_is_as_hot_as_its_packets_per_round() {
+        let (heat, round) = after(std::iter::repeat_n(100, 50));
+        assert_eq!(heat.at(round), 100 * ONE);
+    }
+
+    #[test]
+    fn noise_is_averaged_away() {
+        let noise = (0..200u64).map(|i| 100 + i * 7919 % 41 - 20);
+        let (heat, round) = after(noise);
+        assert!((95 * ONE..105 * ONE).contains(&heat.at(round)), "{}", heat.at(round));
+    }
+
+    #[test]
+    fn a_flow_that_stops_is_cold_after_a_round_and_hot_as_soon_when_it_returns() {
+        let (mut heat, round) = after(std::iter::repeat_n(100, 50));
+        assert_eq!(heat.at(round), 100 * ONE);
+        assert_eq!(heat.at(round + 1), 0);
+        heat.add(round + 40, 100);
+        assert_eq!(heat.at(round + 41), 100 * ONE);
+    }
+
+    #[test]
+    fn a_flow_that_comes_every_other_round_keeps_its_average() {
+        let (heat, round) = after((0..100).map(|i| i % 2 * 100));
+        for later in 0..2 {
+            assert!((35 * ONE..65 * ONE).contains(&heat.at(round + later)), "{later}");
+        }
+        assert!(heat.at(round + 30) < 5 * ONE, "but it can end");
+    }
+
+    #[test]
+    fn a_few_packets_of_a_new_flow_are_not_sure() {
+        let (scanner, round) = after([4].into_iter());
+        assert_eq!(scanner.sure_at(round), 0);
+        let (elephant, round) = after([400].into_iter());
+        assert_eq!(elephant.sure_at(round), 360 * ONE);
+        let (mouse, round) = after((0..60).map(|i| 3 + i % 3));
+        assert!(mouse.sure_at(round) > 3 * ONE, "{}", mouse.sure_at(round));
+    }
+
+    #[test]
+    fn a_rare_flow_keeps_its_average_between_its_packets() {
+        let (heat, round) = after((0..320).map(|i| u64::from(i % 4 == 0)));
+        for later in 0..3 {
+            assert!((32..128).contains(&heat.at(round + later)), "{}", heat.at(round + later));
+        }
+        assert_eq!(heat.at(round + 1000), 0);
+    }
+
+    #[test]
+    fn packets_of_the_round_under_way_count_at_once() {
+        let mut heat = Heat::new(7);
+        heat.add(7, 3);
+        assert_eq!(heat.at(7), 3 * ONE);
+        assert_eq!(heat.at(8), 3 * ONE);
     }
 }

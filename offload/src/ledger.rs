@@ -46,6 +46,11 @@ pub(crate) struct EntryRecord {
 }
 
 impl EntryRecord {
+    /// Whether it may lose its place: it serves and is not on its way out.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.state == EntryState::InCard && self.doom.is_none()
+    }
+
     /// What it matches.
     pub(crate) const fn matching(&self) -> MaskedKey {
         MaskedKey {
@@ -128,6 +133,11 @@ impl Ledger {
     /// Operations made and not ended.
     pub(crate) fn backlog(&self) -> usize {
         self.queue.len() + self.in_flight.len() - self.deferred
+    }
+
+    /// Operations that wait because as many are under way as may be.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// Whether entry identities are used up.

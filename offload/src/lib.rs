@@ -7,7 +7,9 @@
 //! - [`rules`]: the wanted rules and their identities, a value beside the engine.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod change;
+mod cold;
 mod complete;
 mod count;
 pub mod engine;
@@ -19,14 +21,17 @@ mod flows;
 mod heat;
 pub mod io;
 mod ledger;
+mod masks;
 mod place;
 mod query;
 pub mod reasons;
 mod round;
 mod rule_book;
 pub mod rules;
+mod seen;
 mod table;
 pub mod view;
+mod wanting;
 mod wheel;
 pub mod why;
 

@@ -1,20 +1,20 @@
 //! Placement: which flows live in the card.
 //!
-//! A flow is offered when software sees a packet of it, and again at the end of each round in
-//! which it had packets in software. When its table is full, the end of the round decides by heat.
+//! A flow is offered when software sees a packet of it. While its table is full it is offered again
+//! at the end of each round in which it was hot enough to get someone's place, the hottest flows
+//! first and as many as the budget allows; a flow that has had more packets in this round alone
+//! than the coldest entry expects does not wait for the end.
 
 use crate::engine::Engine;
 use crate::express::{Spots, judge, spots};
 use crate::flows::{FlowIndex, Stage};
 use crate::heat::{Heat, ONE};
 use crate::io::ResetCause;
-use crate::ledger::{Install, Ledger};
-use crate::table::Spot;
+use crate::ledger::Install;
+use crate::table::{Mask, Spot};
 use crate::view::EntryState;
 use crate::why::WhyNot;
-use std::cmp::Reverse;
 use std::sync::Arc;
-use twinpath_flow::card::EntryId;
 use twinpath_flow::edit::Edit;
 use twinpath_flow::key::Key;
 use twinpath_flow::time::Time;
@@ -23,41 +23,86 @@ use twinpath_flow::time::Time;
 /// added.
 const BACKLOG_FACTOR: usize = 4;
 
-/// A budget of updates: a bucket that holds a tenth of a second.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    per_second: u64,
-    /// In 1/1,000,000,000 updates.
-    level: u128,
-    filled: Time,
-}
+/// Sampled packets in one round from which on a flow is not taken for noise.
+const INSIST_MIN: u32 = 4;
 
-impl Budget {
-    pub(crate) fn new(per_second: u32, now: Time) -> Self {
-        let per_second = u64::from(per_second);
-        Self { per_second, level: Self::depth(per_second), filled: now }
-    }
-
-    fn depth(per_second: u64) -> u128 {
-        (u128::from(per_second) * 100_000_000).max(1_000_000_000)
-    }
-
-    /// Takes one update if there is one left.
-    pub(crate) fn take(&mut self, now: Time) -> bool {
-        let gained = u128::from(self.per_second) * now.since(self.filled).as_nanos();
-        self.level = Self::depth(self.per_second).min(self.level + gained);
-        self.filled = self.filled.max(now);
-        let paid = self.level.checked_sub(1_000_000_000);
-        self.level = paid.unwrap_or(self.level);
-        paid.is_some()
-    }
+/// How an update is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pay {
+    /// From the budget, now.
+    Now,
+    /// It was paid for when a place was made for it.
+    Paid,
 }
 
 impl Engine {
+    /// A packet of the flow is in software: tries to place it.
+    pub(crate) fn packet_seen(&mut self, index: FlowIndex, key: &Key) {
+        self.rounds.sampled_packets += 1;
+        let round = self.rounds.number;
+        let Some(record) = self.flows.get_mut(index) else { return };
+        record.seen.advance(round);
+        record.seen.in_round = record.seen.in_round.saturating_add(1);
+        let why_not = match record.seen.is_blocked {
+            true => WhyNot::TableFull,
+            false => match self.offer(index, Some(key), Pay::Now) {
+                Ok(()) => return,
+                Err(why_not) => why_not,
+            },
+        };
+        let wants_keys = self.wants_keys(index);
+        let Some(record) = self.flows.get_mut(index) else { return };
+        record.seen.is_blocked = matches!(why_not, WhyNot::TableFull | WhyNot::UpdateBudget);
+        let mut count = record.seen.in_round;
+        if wants_keys && record.flow.matching.matches(key) {
+            count = record.seen.remember(key);
+        }
+        match why_not {
+            WhyNot::TableFull => self.insist(index, key, count),
+            _ => self.wanting.see(index),
+        }
+    }
+
+    /// Whether only packets of the flow can be in exact banks, not the flow as a whole.
+    fn wants_keys(&self, index: FlowIndex) -> bool {
+        let (Some(ledger), Some(record)) = (self.ledger.as_ref(), self.flows.get(index)) else {
+            return true;
+        };
+        let own = Mask::Set(record.flow.matching.mask.head);
+        !ledger.tables.iter().any(|table| table.mask == own)
+    }
+
+    /// Takes a colder entry's place in the middle of a round, for packets seen `count` times in it.
+    fn insist(&mut self, index: FlowIndex, key: &Key, count: u32) {
+        let promised = self.flows.get(index).map_or(0, |record| record.seen.promised);
+        if count < INSIST_MIN || !count.is_power_of_two() || promised > 0 {
+            return;
+        }
+        // Two standard deviations less than counted, as for other candidates.
+        let sure = u64::from(count) * ONE - 2 * (u64::from(count) * ONE * ONE).isqrt();
+        let wanted = sure * self.rounds.sample_weight;
+        let Some(table) = self.spots_of(index, Some(key)).first().map(|spot| spot.table) else {
+            return;
+        };
+        let round = self.rounds.number;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some((present, _)) = ledger.coldest(table, round) else { return };
+        // Three standard deviations of a Poisson count: it is not just the coldest flow's equal.
+        let noise = 3 * (present.saturating_mul(ONE)).isqrt();
+        if wanted > present.saturating_add(noise) {
+            self.challenge(table, (index, Some(*key)), wanted);
+        }
+    }
+
     /// Tries to put a flow, or its packets with `key`, into the card. `Ok` when they are there or
     /// on the way.
-    pub(crate) fn offer(&mut self, index: FlowIndex, key: Option<&Key>) -> Result<(), WhyNot> {
-        let outcome = self.place(index, key);
+    pub(crate) fn offer(
+        &mut self,
+        index: FlowIndex,
+        key: Option<&Key>,
+        pay: Pay,
+    ) -> Result<(), WhyNot> {
+        let outcome = self.place(index, key, pay);
         let now = self.now;
         if let (Err(why_not), Some(record)) = (outcome, self.flows.get_mut(index))
             && record.entries.is_empty()
@@ -68,18 +113,33 @@ impl Engine {
         outcome
     }
 
-    fn place(&mut self, index: FlowIndex, key: Option<&Key>) -> Result<(), WhyNot> {
+    fn place(&mut self, index: FlowIndex, key: Option<&Key>, pay: Pay) -> Result<(), WhyNot> {
         let edit = self.admit(index)?;
         let Some(options) = self.options(index, key)? else { return Ok(()) };
         let (Some(ledger), Some(record)) = (self.ledger.as_ref(), self.flows.get(index)) else {
             return Err(WhyNot::CardDown);
         };
-        let roomy = |spot: &&Spot| ledger.table(spot.table).has_room();
+        let fits_exact = options.iter().any(|spot| !ledger.table(spot.table).is_ternary());
+        let roomy = |spot: &&Spot| match fits_exact {
+            true => ledger.table(spot.table).has_room_to_spare(),
+            false => ledger.table(spot.table).has_room(),
+        };
         let spot = *options.iter().find(roomy).ok_or(WhyNot::TableFull)?;
         if !spot.whole && record.entries.len() >= self.settings.specialisations {
             return Err(WhyNot::Specialisations(self.settings.specialisations));
         }
-        self.install(index, spot, edit)
+        let heat = self.heat_of(index, key, spot.whole);
+        self.install(index, spot, (edit, heat), pay)
+    }
+
+    /// What is expected of the flow, or of its packets with `key`.
+    fn heat_of(&self, index: FlowIndex, key: Option<&Key>, whole: bool) -> Heat {
+        let round = self.rounds.number;
+        let Some(record) = self.flows.get(index) else { return Heat::new(round) };
+        match key.filter(|_| !whole) {
+            None => record.heat,
+            Some(key) => Heat::of(record.seen.share_of(record.heat.at(round), key), round),
+        }
     }
 
     /// Whether the flow may be in the card at all; its edit.
@@ -146,7 +206,16 @@ impl Engine {
         if found.is_empty() { Err(WhyNot::NoBank) } else { Ok(Some(found)) }
     }
 
-    fn install(&mut self, index: FlowIndex, spot: Spot, edit: Arc<Edit>) -> Result<(), WhyNot> {
+    fn install(
+        &mut self,
+        index: FlowIndex,
+        spot: Spot,
+        (edit, heat): (Arc<Edit>, Heat),
+        pay: Pay,
+    ) -> Result<(), WhyNot> {
+        if pay == Pay::Now && !(self.has_backlog_room() && self.budget.take(self.now, 1)) {
+            return Err(WhyNot::UpdateBudget);
+        }
         let (Some(ledger), Some(record)) = (self.ledger.as_mut(), self.flows.get_mut(index)) else {
             return Err(WhyNot::CardDown);
         };
@@ -154,12 +223,6 @@ impl Engine {
             self.reset(ResetCause::IdsExhausted);
             return Err(WhyNot::CardDown);
         }
-        let backlog_max = self.settings.ops_in_flight.saturating_mul(BACKLOG_FACTOR);
-        if ledger.backlog() >= backlog_max || !self.budget.take(self.now) {
-            return Err(WhyNot::UpdateBudget);
-        }
-        let round = self.rounds.number;
-        let heat = if spot.whole { record.heat } else { Heat::new(ONE, round) };
         let (ttl_threshold, from) = (record.flow.ttl_threshold, record.from);
         let install = Install { flow: index, spot, edit, ttl_threshold, from, heat };
         let id = ledger.add(self.now, install);
@@ -168,57 +231,67 @@ impl Engine {
             record.explain(self.now, Some(WhyNot::Pending));
         }
         record.entries.push(id);
+        if spot.whole {
+            record.seen.forget_keys();
+        }
         if !counts {
             self.mark_uncounted(index);
         }
         Ok(())
     }
 
-    /// Offers all warm flows, the hottest first. They stay on the list.
-    pub(crate) fn place_warm(&mut self) {
-        for (index, _) in self.warm_by_heat() {
-            self.offer_seen(index);
+    /// Whether another update can be made now.
+    fn can_update(&mut self) -> bool {
+        self.has_backlog_room() && self.budget.has(self.now, 2)
+    }
+
+    fn has_backlog_room(&self) -> bool {
+        let most = self.settings.ops_in_flight.saturating_mul(BACKLOG_FACTOR);
+        self.ledger.as_ref().is_some_and(|ledger| ledger.backlog() < most)
+    }
+
+    /// Offers up to `most` of the flows that want places, as the budget allows.
+    pub(crate) fn place_wanting(&mut self, most: usize) {
+        for _ in 0..most {
+            if self.wanting.is_empty() || !self.can_update() {
+                return;
+            }
+            if let Some(index) = self.wanting.pop() {
+                self.place_candidate(index);
+            }
         }
     }
 
-    /// The warm flows with their heat, the hottest first.
-    pub(crate) fn warm_by_heat(&self) -> Vec<(FlowIndex, u64)> {
-        let round = self.rounds.number;
-        let heat = |index: &FlowIndex| {
-            self.flows.get(*index).map(|record| (*index, record.heat.at(round)))
-        };
-        let mut warm: Vec<_> = self.warm.iter().filter_map(heat).collect();
-        warm.sort_by_key(|(index, heat)| (Reverse(*heat), *index));
-        warm
+    /// When the next flow can be offered without another input.
+    pub(crate) fn next_offer(&self) -> Option<Time> {
+        let waits = !self.wanting.is_empty() && self.has_backlog_room();
+        waits.then(|| self.budget.ready_at(2)).flatten()
     }
 
     /// Offers a flow with each of its remembered packets; returns those that were not placed, with
     /// why and how hot.
     pub(crate) fn offer_seen(&mut self, index: FlowIndex) -> Vec<(Option<Key>, WhyNot, u64)> {
+        let round = self.rounds.number;
         let Some(record) = self.flows.get_mut(index) else { return Vec::new() };
-        let heat = record.heat.at(self.rounds.number);
-        let is_outside = record.entries.is_empty();
-        let mut keys = std::mem::take(&mut record.keys);
-        let total = keys.iter().map(|(_, seen)| *seen).sum::<u64>().max(1);
-        // Entries are judged by their heat, which decays slowly; so must be what wants their places:
-        // a flow wholly outside lends each packet its share of the flow's heat.
-        let wanted = |seen: u64| {
-            let own = seen.saturating_mul(ONE);
-            if is_outside { own.max(heat / total * seen) } else { own }
-        };
-        let mut failed = Vec::new();
+        record.seen.advance(round);
+        let heat = record.heat.sure_at(round);
+        let mut keys = record.seen.take_keys();
         if keys.is_empty() {
-            failed.extend(self.offer(index, None).err().map(|why| (None, why, heat)));
+            let failed = self.offer(index, None, Pay::Now).err();
+            return failed.map(|why| (None, why, heat)).into_iter().collect();
         }
-        keys.retain(|(key, seen)| match self.offer(index, Some(key)) {
+        let mut failed = Vec::new();
+        keys.retain(|(key, seen)| match self.offer(index, Some(key), Pay::Now) {
             Ok(()) => false,
             Err(why_not) => {
-                failed.push((Some(*key), why_not, wanted(*seen)));
+                let share =
+                    self.flows.get(index).map_or(0, |record| record.seen.share(heat, *seen));
+                failed.push((Some(*key), why_not, share));
                 true
             }
         });
         if let Some(record) = self.flows.get_mut(index) {
-            record.keys = keys;
+            record.seen.put_keys(keys);
         }
         failed
     }
@@ -226,27 +299,5 @@ impl Engine {
     /// The tables in which the flow's packets could be, best first; none when they are served.
     pub(crate) fn spots_of(&mut self, index: FlowIndex, key: Option<&Key>) -> Vec<Spot> {
         self.options(index, key).ok().flatten().unwrap_or_default()
-    }
-}
-
-/// Whether an entry may lose its place: it serves and is not on its way out.
-pub(crate) fn evictable(ledger: &Ledger, id: EntryId) -> bool {
-    ledger
-        .entries
-        .get(&id)
-        .is_some_and(|entry| entry.state == EntryState::InCard && entry.doom.is_none())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_holds_a_tenth_of_a_second_and_refills_with_time() {
-        let mut budget = Budget::new(100, Time(0));
-        let take = |budget: &mut Budget, now| (0..1000).filter(|_| budget.take(now)).count();
-        assert_eq!(take(&mut budget, Time(0)), 10);
-        assert_eq!(take(&mut budget, Time::from_millis(50)), 5);
-        assert_eq!(take(&mut budget, Time::from_secs(60)), 10);
     }
 }

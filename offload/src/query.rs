@@ -86,6 +86,16 @@ impl Engine {
         entries.filter(|entry| entry.state == EntryState::InCard).any(|entry| entry.whole)
     }
 
+    /// What is expected of a flow, in software and card.
+    fn packets_per_second(&self, record: &FlowRecord) -> u64 {
+        let round = self.rounds.number;
+        let entry = |id| self.ledger.as_ref()?.entries.get(id).map(|entry| entry.heat.at(round));
+        let inside: u64 = record.entries.iter().filter_map(entry).sum();
+        let interval = self.settings.sweep_interval.as_micros().max(1);
+        let heat = u128::from(inside.max(record.heat.at(round))) * 1_000_000;
+        u64::try_from(heat / interval / u128::from(crate::heat::ONE)).unwrap_or(u64::MAX)
+    }
+
     /// When the card's counts of flows with entries were true.
     fn card_as_of(&self) -> Time {
         match self.ledger.as_ref() {
@@ -131,7 +141,7 @@ impl Engine {
             last_used: Some(record.last_used),
             last_error: record.last_error,
             counts,
-            heat: record.heat.at(self.rounds.number),
+            heat: self.packets_per_second(record),
             entries,
         }
     }

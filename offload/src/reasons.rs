@@ -1,6 +1,6 @@
 //! Packets that software forwarded, by why they were not in the card.
 //!
-//! Software's counts come ten times a second; what came since the last time is put down to the
+//! Software's counts come twenty times a second; what came since the last time is put down to the
 //! reason then in force for the flow. So the sum over all reasons is software's total, and a
 //! packet may be put down to a reason that came up to a tenth of a second after it.
 

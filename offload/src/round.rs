@@ -13,6 +13,13 @@ const ROUND_WAIT: Duration = Duration::from_millis(200);
 /// Something idle is not ended on old counters until so long after its time.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+/// Time a round takes at least per entry swept and flow reported, so that rounds leave most of a
+/// core to the rest, however many there are.
+const NANOS_PER_ITEM: u64 = 100;
+
+/// Packets that a sampled one can stand for at most.
+const SAMPLE_WEIGHT_MAX: u64 = 64;
+
 /// State of the rounds.
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -25,8 +32,15 @@ pub(crate) struct Rounds {
     pub(crate) card_done: bool,
     /// All that the card had counted by then is known.
     pub(crate) last_sweep: Time,
-    /// Round in which a bank was last drained.
-    pub(crate) last_drain: Option<u32>,
+    /// Round before which no bank is drained.
+    pub(crate) next_drain: u32,
+    /// Flows that software reported this round.
+    pub(crate) items: u64,
+    /// Packets in software this round, as reported, and those of them that were sampled.
+    pub(crate) software_packets: u64,
+    pub(crate) sampled_packets: u64,
+    /// Packets that one sampled packet of the last round stood for.
+    pub(crate) sample_weight: u64,
 }
 
 impl Rounds {
@@ -38,8 +52,22 @@ impl Rounds {
             software_done: false,
             card_done: false,
             last_sweep: now,
-            last_drain: None,
+            next_drain: 0,
+            items: 0,
+            software_packets: 0,
+            sampled_packets: 0,
+            sample_weight: 1,
         }
+    }
+}
+
+impl Rounds {
+    /// Learns what a sampled packet stands for.
+    fn weigh_samples(&mut self) {
+        let weight = self.software_packets.checked_div(self.sampled_packets);
+        self.sample_weight = weight.unwrap_or(1).clamp(1, SAMPLE_WEIGHT_MAX);
+        self.software_packets = 0;
+        self.sampled_packets = 0;
     }
 }
 
@@ -86,7 +114,10 @@ impl Engine {
 
     fn finish_round(&mut self, asked: Time) {
         self.rounds.asked = None;
-        self.rounds.next = asked.after(self.settings.sweep_interval).max(self.now);
+        let items = self.rounds.items + self.ledger.as_ref().map_or(0, |l| l.entries.len() as u64);
+        let pace = Duration::from_nanos(items.saturating_mul(NANOS_PER_ITEM));
+        self.rounds.items = 0;
+        self.rounds.next = asked.after(self.settings.sweep_interval.max(pace)).max(self.now);
         let fresh = match (self.rounds.software_done, self.card_counts()) {
             (false, _) => Time(0),
             (true, true) => self.rounds.last_sweep.min(asked),
@@ -94,8 +125,9 @@ impl Engine {
         };
         self.end_rules(fresh);
         self.end_flows(fresh);
-        self.rebalance();
+        self.rounds.weigh_samples();
         self.rounds.number += 1;
+        self.rebalance();
     }
 
     fn end_rules(&mut self, fresh: Time) {

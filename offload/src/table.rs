@@ -1,5 +1,6 @@
 //! One table of the card as the ledger knows it, and where in it a flow could be.
 
+use crate::cold::Cold;
 use std::collections::HashMap;
 use twinpath_flow::card::{EntryId, TableCaps, TableId, TableKind};
 use twinpath_flow::key::Line;
@@ -41,6 +42,8 @@ pub(crate) struct Table {
     /// Entries in it, under way included.
     pub(crate) members: Vec<EntryId>,
     taken: HashMap<(Line, Line), EntryId>,
+    /// Its coldest entries.
+    pub(crate) cold: Cold,
 }
 
 impl Table {
@@ -53,11 +56,18 @@ impl Table {
             past_masks: Line::ZERO,
             members: Vec::new(),
             taken: HashMap::new(),
+            cold: Cold::default(),
         }
     }
 
     pub(crate) fn has_room(&self) -> bool {
         self.members.len() < self.limit
+    }
+
+    /// Whether a flow that fits another table too may take a place: only while half of a ternary
+    /// table is free, since that is for flows that fit nowhere else.
+    pub(crate) fn has_room_to_spare(&self) -> bool {
+        self.members.len() < if self.is_ternary() { self.limit / 2 } else { self.limit }
     }
 
     /// The entry with this value and mask.
@@ -68,6 +78,16 @@ impl Table {
     /// Whether it is an exact table without a mask.
     pub(crate) fn unmasked(&self) -> bool {
         self.caps.kind == TableKind::Exact && self.mask == Mask::None
+    }
+
+    /// Whether the card refused its mask.
+    pub(crate) const fn is_refused(&self) -> bool {
+        matches!(self.mask, Mask::Refused)
+    }
+
+    /// Whether it takes entries as it is: ternary, or with a mask in force.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_ternary() || matches!(self.mask, Mask::Set(_))
     }
 
     pub(crate) fn is_ternary(&self) -> bool {
@@ -118,6 +138,6 @@ impl Table {
     /// Trusts the table again with a little more than it took last.
     pub(crate) fn relax_limit(&mut self) {
         let capacity = self.caps.capacity as usize;
-        self.limit = capacity.min(self.limit + capacity / 64 + 1);
+        self.limit = capacity.min(self.limit + capacity / 512 + 1);
     }
 }

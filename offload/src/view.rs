@@ -153,7 +153,7 @@ pub struct Totals {
 pub struct Settings {
     /// A flow without a packet for so long is dropped (`max-idle` of Open vSwitch: 10 s).
     pub flow_idle: Duration,
-    /// How often counters are swept and heat is decayed.
+    /// How often counters are swept and flows are ranked; less often when there are very many.
     pub sweep_interval: Duration,
     /// Packets a flow must have had before it is offered.
     pub threshold: u64,
@@ -173,11 +173,11 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             flow_idle: Duration::from_secs(10),
-            sweep_interval: Duration::from_millis(100),
+            sweep_interval: Duration::from_millis(50),
             threshold: 0,
             updates_per_second: 200_000,
             specialisations: 64,
-            hysteresis_percent: 150,
+            hysteresis_percent: 120,
             ops_in_flight: 1024,
             line_rate_bps: 1_600_000_000_000,
         }
