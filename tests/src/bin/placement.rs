@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use twinpath_tests::placement::report::{Report, Row};
+use twinpath_tests::placement::capture;
+use twinpath_tests::placement::report::{ROOMS, Report, Row, rows};
 use twinpath_tests::placement::trace::{NAMES, Trace};
-use twinpath_tests::placement::{Contestant, Setting, capture};
 
 const USAGE: &str = "\
 usage: bench/placement [--quick] [--trace NAME]... [--pcap FILE]... [--packets N]
@@ -31,15 +30,6 @@ examples:
   bench/placement --quick
   bench/placement --trace onoff --trace churn
   bench/placement --pcap capture.pcap";
-
-/// Rooms, in thousandths of the flows.
-const ROOMS: [u32; 6] = [1, 10, 50, 100, 200, 500];
-
-/// Entries added or deleted per second that the card takes.
-const UPDATES_PER_SECOND: u32 = 10_000;
-
-/// From an operation's submission to its effect.
-const LATENCY: Duration = Duration::from_micros(200);
 
 /// Marks in a page between which the tables go.
 const MARKS: [&str; 2] = ["<!-- placement:begin -->\n", "<!-- placement:end -->\n"];
@@ -90,25 +80,6 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     Ok(options)
 }
 
-fn rows_of(trace: &Trace) -> Vec<Row> {
-    let quiet = (trace.name == "scan_attack").then(|| trace.without_attack());
-    let mut rows = Vec::new();
-    for room in ROOMS {
-        let setting = Setting {
-            room: (trace.flows as usize * room as usize / 1000).max(1),
-            updates_per_second: UPDATES_PER_SECOND,
-            latency: LATENCY,
-        };
-        for policy in Contestant::ALL {
-            let score = policy.run(trace, setting);
-            let unattacked = quiet.as_ref().map(|q| policy.run(q, setting).elephant_hit_ratio());
-            let (trace, room) = (trace.name.clone(), f64::from(room) / 1000.0);
-            rows.push(Row { trace, policy, room, score, unattacked });
-        }
-    }
-    rows
-}
-
 type Job = Box<dyn Fn() -> Result<Vec<Row>, String> + Send + Sync>;
 
 fn jobs(options: &Options) -> Vec<Job> {
@@ -117,11 +88,12 @@ fn jobs(options: &Options) -> Vec<Job> {
         Box::new(move || {
             let trace = Trace::named(&name, packets, seed);
             let unknown = || format!("no trace {name}; there are: {}", NAMES.join(" "));
-            Ok(rows_of(&trace.ok_or_else(unknown)?))
+            Ok(rows(&trace.ok_or_else(unknown)?, &ROOMS))
         }) as Job
     });
     let captured = options.captures.iter().cloned().map(|path| {
-        let read = move || capture::read(&path).map(|t| rows_of(&t)).map_err(|e| e.to_string());
+        let read =
+            move || capture::read(&path).map(|t| rows(&t, &ROOMS)).map_err(|e| e.to_string());
         Box::new(read) as Job
     });
     named.chain(captured).collect()

@@ -1,7 +1,39 @@
 //! What the benchmark reports: rows, the Markdown table, the JSON, and whether the bars are met.
 
-use super::{Contestant, Score};
+use super::trace::Trace;
+use super::{Contestant, Score, Setting};
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Rooms, in thousandths of the flows.
+pub const ROOMS: [u32; 6] = [1, 10, 50, 100, 200, 500];
+
+/// Entries added or deleted per second that everyone may make.
+const UPDATES_PER_SECOND: u32 = 10_000;
+
+/// From an operation's submission to its effect.
+const LATENCY: Duration = Duration::from_micros(200);
+
+/// Runs everyone over a trace, in cards with room for so many thousandths of its flows.
+#[must_use]
+pub fn rows(trace: &Trace, rooms: &[u32]) -> Vec<Row> {
+    let quiet = (trace.name == "scan_attack").then(|| trace.without_attack());
+    let mut rows = Vec::new();
+    for room in rooms.iter().copied() {
+        let setting = Setting {
+            room: (trace.flows as usize * room as usize / 1000).max(1),
+            updates_per_second: UPDATES_PER_SECOND,
+            latency: LATENCY,
+        };
+        for policy in Contestant::ALL {
+            let score = policy.run(trace, setting);
+            let unattacked = quiet.as_ref().map(|q| policy.run(q, setting).elephant_hit_ratio());
+            let (trace, room) = (trace.name.clone(), f64::from(room) / 1000.0);
+            rows.push(Row { trace, policy, room, score, unattacked });
+        }
+    }
+    rows
+}
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
