@@ -1,11 +1,14 @@
-//! Frame buffers with headroom, and the bounded pool they come from and return to.
+//! Frames in buffers with headroom, and the bounded pools that buffers come from and return to.
+
+mod arena;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use twinpath_flow::card::Generation;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
+
+use arena::{Buffer, STRIDE};
+pub use arena::{Pages, pages};
 
 /// Longest frame received, in bytes without FCS.
 pub const FRAME_MAX: usize = 9216;
@@ -13,41 +16,94 @@ pub const FRAME_MAX: usize = 9216;
 /// Bytes before a received frame, for tags and tunnel headers.
 pub const HEADROOM: usize = 256;
 
-const BUFFER_LEN: usize = HEADROOM + FRAME_MAX;
+/// Bytes that can be received into a buffer. A frame that is longer than [`FRAME_MAX`] arrives cut,
+/// yet still longer than that.
+pub const ROOM: usize = FRAME_MAX + 1;
 
-/// A frame in its buffer, with what is known about it besides its bytes.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+const _: () = assert!(HEADROOM + ROOM + LINE <= STRIDE);
+
+/// Buffers moved at once between a pool and the arena.
+const CHUNK: usize = 64;
+
+/// A frame in its buffer, with what is known about it besides its bytes: 32 bytes, no counts.
 ///
-/// Give it back to its pool when done. Dropping it is allowed (the pool notices), but then a later
-/// [`PacketPool::take`] allocates.
+/// Give it back to a pool when done. Dropping it is allowed: the buffer is not lost, but the pool it
+/// was taken from goes on counting it among those in use.
 pub struct Packet {
-    buffer: Box<[u8]>,
-    start: usize,
-    len: usize,
-    out: Arc<AtomicUsize>,
-    /// Physical port it came in on.
-    pub port: PortNo,
-    /// When it was received.
+    buffer: Buffer,
+    /// When it was received; when it leaves, for one that is sent.
     pub time: Time,
     /// Generation of the pipeline that decides it.
     pub generation: Generation,
+    /// Physical port it came in on.
+    pub port: PortNo,
+    start: u16,
+    len: u16,
+}
+
+const _: () = assert!(size_of::<Packet>() == 32);
+
+const HEADROOM_U16: u16 = 256;
+const _: () = assert!(HEADROOM_U16 as usize == HEADROOM);
+
+/// A length or place within a buffer.
+fn short(value: usize) -> u16 {
+    u16::try_from(value).expect("a place in a buffer of 9,664 bytes")
 }
 
 impl Packet {
+    fn new(buffer: Buffer) -> Self {
+        Self {
+            buffer,
+            time: Time::default(),
+            generation: Generation::default(),
+            port: PortNo::default(),
+            start: HEADROOM_U16,
+            len: 0,
+        }
+    }
+
     /// The frame, without FCS.
     #[must_use]
     pub fn frame(&self) -> &[u8] {
-        &self.buffer[self.start..self.start + self.len]
+        let start = usize::from(self.start);
+        &self.buffer.bytes()[start..start + usize::from(self.len)]
     }
 
     /// The frame, to be changed in place.
     pub fn frame_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..self.start + self.len]
+        let start = usize::from(self.start);
+        &mut self.buffer.bytes_mut()[start..start + usize::from(self.len)]
+    }
+
+    /// The 64 bytes from the frame's beginning, whatever its length: bytes behind a short frame are
+    /// unspecified.
+    ///
+    /// # Panics
+    /// Never: a buffer has a line more than the longest frame.
+    #[must_use]
+    pub fn first_line(&self) -> &[u8; LINE] {
+        self.buffer.bytes()[usize::from(self.start)..]
+            .first_chunk()
+            .expect("a buffer has a line more than the longest frame")
+    }
+
+    /// The same, to be changed in place; bytes behind a short frame may be changed too.
+    ///
+    /// # Panics
+    /// Never: a buffer has a line more than the longest frame.
+    pub fn first_line_mut(&mut self) -> &mut [u8; LINE] {
+        self.buffer.bytes_mut()[usize::from(self.start)..]
+            .first_chunk_mut()
+            .expect("a buffer has a line more than the longest frame")
     }
 
     /// Length of the frame in bytes.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
     }
 
     /// Whether the frame has no bytes.
@@ -58,26 +114,23 @@ impl Packet {
 
     /// Bytes that can still be put in front of the frame.
     #[must_use]
-    pub const fn headroom(&self) -> usize {
-        self.start
+    pub fn headroom(&self) -> usize {
+        usize::from(self.start)
     }
 
-    /// Where to receive into: [`FRAME_MAX`] bytes behind full headroom. Contents are unspecified;
-    /// call [`Self::set_received`] afterwards. The frame is empty until then.
+    /// Where to receive into: [`ROOM`] bytes behind full headroom. Contents are unspecified; call
+    /// [`Self::set_received`] afterwards. The frame is empty until then.
     pub fn receive_buffer(&mut self) -> &mut [u8] {
-        self.start = HEADROOM;
+        self.start = HEADROOM_U16;
         self.len = 0;
-        &mut self.buffer[HEADROOM..]
+        &mut self.buffer.bytes_mut()[HEADROOM..HEADROOM + ROOM]
     }
 
-    /// Makes the first `len` bytes of [`Self::receive_buffer`] the frame.
-    ///
-    /// # Panics
-    /// When `len` is above [`FRAME_MAX`].
+    /// Makes the first `len` bytes of [`Self::receive_buffer`] the frame; of a longer one as much
+    /// as there is room for.
     pub fn set_received(&mut self, len: usize) {
-        assert!(len <= FRAME_MAX, "a frame of {len} bytes does not fit a buffer");
-        self.start = HEADROOM;
-        self.len = len;
+        self.start = HEADROOM_U16;
+        self.len = short(len.min(ROOM));
     }
 
     /// Copies `frame` in, behind full headroom. `false`, and nothing done, when it is longer than
@@ -87,9 +140,15 @@ impl Packet {
         if frame.len() > FRAME_MAX {
             return false;
         }
-        self.receive_buffer()[..frame.len()].copy_from_slice(frame);
-        self.set_received(frame.len());
+        self.fill_cut(frame);
         true
+    }
+
+    /// Copies `frame` in, behind full headroom, or as much of it as there is room for.
+    pub(crate) fn fill_cut(&mut self, frame: &[u8]) {
+        let len = frame.len().min(ROOM);
+        self.receive_buffer()[..len].copy_from_slice(&frame[..len]);
+        self.set_received(len);
     }
 
     /// Makes this packet a copy of `other`, headroom and all.
@@ -105,8 +164,8 @@ impl Packet {
     /// Opens `count` bytes in front of the frame and returns the whole frame, or `None`, and
     /// nothing done, when the headroom is used up. The new bytes are unspecified.
     pub fn push_front(&mut self, count: usize) -> Option<&mut [u8]> {
-        self.start = self.start.checked_sub(count)?;
-        self.len += count;
+        self.start = short(self.headroom().checked_sub(count)?);
+        self.len = short(self.len() + count);
         Some(self.frame_mut())
     }
 
@@ -115,20 +174,14 @@ impl Packet {
     /// # Panics
     /// When the frame is shorter.
     pub fn pull_front(&mut self, count: usize) {
-        assert!(count <= self.len, "cutting {count} bytes off a frame of {}", self.len);
-        self.start += count;
-        self.len -= count;
+        assert!(count <= self.len(), "cutting {count} bytes off a frame of {}", self.len);
+        self.start += short(count);
+        self.len -= short(count);
     }
 
     /// Cuts the frame to at most `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-}
-
-impl Drop for Packet {
-    fn drop(&mut self) {
-        self.out.fetch_sub(1, Ordering::Relaxed);
+        self.len = short(self.len().min(len));
     }
 }
 
@@ -143,48 +196,101 @@ impl fmt::Debug for Packet {
     }
 }
 
-/// A bounded pool of packets: at most `limit` exist, idle ones are kept for reuse.
-#[derive(Debug)]
+/// A worker's buffers: at most `limit` are in use at a time, idle ones are kept for reuse, the one
+/// given back last first.
+///
+/// All pools share the process' arena, so a packet may be given to any of them. When packets pass
+/// from one worker to another, the first says so by [`PacketPool::hand_over`], the other by
+/// [`PacketPool::take_over`]; so the limits hold without any counter that both write.
 pub struct PacketPool {
-    idle: Vec<Packet>,
+    idle: Vec<Buffer>,
     limit: usize,
-    existing: Arc<AtomicUsize>,
+    /// Packets taken and not given back; below zero when others' came here.
+    in_use: isize,
+}
+
+impl fmt::Debug for PacketPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketPool")
+            .field("idle", &self.idle.len())
+            .field("limit", &self.limit)
+            .field("in_use", &self.in_use)
+            .finish()
+    }
+}
+
+fn signed(count: usize) -> isize {
+    isize::try_from(count).unwrap_or(isize::MAX)
 }
 
 impl PacketPool {
-    /// A pool of at most `limit` packets; buffers are made when first needed.
+    /// A pool of at most `limit` packets; the arena is asked for buffers when they are needed.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { idle: Vec::new(), limit, existing: Arc::default() }
+    pub const fn new(limit: usize) -> Self {
+        Self { idle: Vec::new(), limit, in_use: 0 }
     }
 
-    /// An empty packet with full headroom, or `None` when `limit` packets are in use: the caller
-    /// receives no more, or drops a copy under a cause.
+    /// Lets `more` packets more be in use, for instance those that a wire's queue may hold.
+    pub const fn widen(&mut self, more: usize) {
+        self.limit = self.limit.saturating_add(more);
+    }
+
+    /// Packets that can still be taken.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        usize::try_from(signed(self.limit) - self.in_use).unwrap_or_default()
+    }
+
+    /// An empty packet with full headroom, or `None` when `limit` packets are in use or the arena
+    /// has no more: the caller receives no more, or drops a copy under a cause.
+    #[inline]
     pub fn take(&mut self) -> Option<Packet> {
-        if let Some(mut packet) = self.idle.pop() {
-            packet.set_received(0);
-            return Some(packet);
-        }
-        if self.existing.load(Ordering::Relaxed) >= self.limit {
+        self.take_buffer().map(Packet::new)
+    }
+
+    /// Takes a packet back, wherever it was taken.
+    #[inline]
+    pub fn give(&mut self, packet: Packet) {
+        self.give_buffer(packet.buffer);
+    }
+
+    #[inline]
+    fn take_buffer(&mut self) -> Option<Buffer> {
+        if self.in_use >= signed(self.limit) {
             return None;
         }
-        self.existing.fetch_add(1, Ordering::Relaxed);
-        Some(Packet {
-            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
-            start: HEADROOM,
-            len: 0,
-            out: Arc::clone(&self.existing),
-            port: PortNo::default(),
-            time: Time::default(),
-            generation: Generation::default(),
-        })
+        if self.idle.is_empty() {
+            arena::take(CHUNK.min(self.room()), &mut self.idle);
+        }
+        let buffer = self.idle.pop()?;
+        self.in_use += 1;
+        Some(buffer)
     }
 
-    /// Takes a packet back. One of another pool is freed.
-    pub fn give(&mut self, packet: Packet) {
-        if Arc::ptr_eq(&packet.out, &self.existing) {
-            self.idle.push(packet);
+    #[inline]
+    fn give_buffer(&mut self, buffer: Buffer) {
+        self.in_use -= 1;
+        self.idle.push(buffer);
+        // Reached only when packets of others end here.
+        if self.idle.len() > self.limit + CHUNK {
+            arena::give(CHUNK, &mut self.idle);
         }
+    }
+
+    /// `count` packets taken here will be given to another pool.
+    pub fn hand_over(&mut self, count: usize) {
+        self.in_use -= signed(count);
+    }
+
+    /// `count` packets taken from another pool will be given here.
+    pub fn take_over(&mut self, count: usize) {
+        self.in_use += signed(count);
+    }
+}
+
+impl Drop for PacketPool {
+    fn drop(&mut self) {
+        arena::give(usize::MAX, &mut self.idle);
     }
 }
 
@@ -193,15 +299,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_makes_no_more_than_its_limit_and_reuses() {
+    fn a_pool_gives_out_no_more_than_its_limit_and_reuses() {
         let mut pool = PacketPool::new(2);
         let first = pool.take().unwrap();
-        let second = pool.take().unwrap();
+        let _second = pool.take().unwrap();
         assert!(pool.take().is_none());
+        let address = first.frame().as_ptr();
         pool.give(first);
+        assert_eq!(pool.take().unwrap().frame().as_ptr(), address);
+        pool.widen(1);
         assert!(pool.take().is_some());
-        drop(second);
-        assert!(pool.take().is_some(), "a dropped packet makes room");
+    }
+
+    #[test]
+    fn packets_change_pools_and_both_limits_hold() {
+        let (mut left, mut right) = (PacketPool::new(2), PacketPool::new(1));
+        for round in 0..200 {
+            let packet = left.take().unwrap_or_else(|| panic!("round {round}"));
+            left.hand_over(1);
+            right.take_over(1);
+            assert!(right.take().is_none());
+            std::thread::scope(|scope| {
+                let pool = &mut right;
+                scope.spawn(move || pool.give(packet)).join().unwrap();
+            });
+        }
+        assert!(right.idle.len() <= 1 + CHUNK, "what gathers goes back to the arena");
+        assert_eq!((left.room(), right.room()), (2, 1));
     }
 
     #[test]
@@ -214,5 +338,19 @@ mod tests {
         packet.pull_front(HEADROOM);
         assert_eq!(packet.frame(), [1, 2, 3]);
         assert!(!packet.fill(&[0; FRAME_MAX + 1]));
+    }
+
+    #[test]
+    fn the_first_line_is_there_behind_the_shortest_and_the_longest_frame() {
+        let mut packet = PacketPool::new(1).take().unwrap();
+        assert!(packet.fill(&[7; 3]));
+        assert_eq!(packet.first_line()[..3], [7; 3]);
+        assert!(packet.fill(&[8; FRAME_MAX]));
+        packet.pull_front(FRAME_MAX - 1);
+        assert_eq!(packet.first_line()[0], 8);
+        packet.first_line_mut()[0] = 9;
+        assert_eq!(packet.frame(), [9]);
+        packet.set_received(70_000);
+        assert!(packet.len() > FRAME_MAX, "a longer frame shows that it is too long");
     }
 }
