@@ -195,7 +195,7 @@ fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
     let asked = ["explain", "in_port=1,udp,nw_src=10.0.0.9", "--device"];
     let story = run.text(&[&asked[..], &["small"]].concat());
     assert!(story.contains("small    would not take the flow: action not supported"), "{story}");
-    let asked = ["explain", "in_port=2,udp,nw_src=10.9.0.9", "--device"];
+    let asked = ["explain", "in_port=2,dl_type=0x88b5", "--device"];
     let story = run.text(&[&asked[..], &["rocker"]].concat());
     assert!(story.contains("rocker   would take the flow"), "{story}");
     assert_eq!(run.ask(&[&asked[..], &["bogus"]].concat()).status.code(), Some(2));
