@@ -33,8 +33,10 @@ pub mod action {
     pub const TUNNEL: u32 = 128;
     /// To the host with a mark.
     pub const TO_HOST: u32 = 256;
-    /// All of version 1.0.
-    pub const ALL: u32 = 511;
+    /// Mirrors samples (§8.9).
+    pub const MIRROR: u32 = 512;
+    /// All of version 1.1.
+    pub const ALL: u32 = 1023;
 }
 
 /// Geometry of an exact bank (§4.3).

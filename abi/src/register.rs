@@ -58,6 +58,8 @@ pub const CLOCK: Register = card("CLOCK", 0x0020, 8);
 pub const RESET_REQUEST: Register = host("RESET_REQUEST", 0x0040, 4);
 /// §3.3 Control bits, [`control`].
 pub const CONTROL: Register = host("CONTROL", 0x0044, 4);
+/// §3.3 About one in so many decided frames is mirrored; 0 for none.
+pub const MIRROR_SAMPLE: Register = host("MIRROR_SAMPLE", 0x0048, 4);
 /// §3.4 Address of the command ring.
 pub const COMMAND_BASE: Register = host("COMMAND_BASE", 0x0080, 8);
 /// §3.4 Binary logarithm of its number of descriptors.
@@ -231,7 +233,7 @@ pub mod queue {
 }
 
 /// All registers that are not in an array.
-pub const GLOBAL: [Register; 20] = [
+pub const GLOBAL: [Register; 21] = [
     IDENTITY,
     VERSION,
     STATUS,
@@ -243,6 +245,7 @@ pub const GLOBAL: [Register; 20] = [
     CLOCK,
     RESET_REQUEST,
     CONTROL,
+    MIRROR_SAMPLE,
     COMMAND_BASE,
     COMMAND_SIZE_LOG2,
     COMMAND_PRODUCER,

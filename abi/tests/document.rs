@@ -9,7 +9,7 @@ use twinpath_abi::entry::{EditImage, EntryImage, FOREVER, Push};
 use twinpath_abi::hash;
 use twinpath_abi::key::KeyBytes;
 use twinpath_abi::port::{NO_LIMIT, SetPort};
-use twinpath_abi::receive::{Receive, ReceiveReason};
+use twinpath_abi::receive::{MirrorOrder, MirrorPart, Receive, ReceiveReason};
 use twinpath_abi::register::{Access, GLOBAL, port, queue};
 use twinpath_abi::sweep::Record;
 use twinpath_abi::transmit::Transmit;
@@ -125,8 +125,20 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         mark: 0xdead,
         port: 3,
         reason: Some(ReceiveReason::ToHost),
+        mirror: MirrorPart::NONE,
         sequence: 18,
     };
+    let part = MirrorPart {
+        part: 0,
+        left_by: 0,
+        parts: 2,
+        order: Some(MirrorOrder::Successor),
+        sample: 21,
+        packets: 22,
+        bytes: 1320,
+    };
+    let mirrored =
+        Receive { reason: Some(ReceiveReason::Mirror), mirror: part, mark: 0, ..receive };
     let tunnel = TunnelImage {
         number: 12,
         kind: TunnelKind::Gtpu,
@@ -144,6 +156,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("entry", entry().encode().to_vec()),
         ("completion", completion.encode(true).to_vec()),
         ("receive", receive.encode().to_vec()),
+        ("receive, mirrored", mirrored.encode().to_vec()),
         ("transmit", Transmit { address: 0x1_0000_0800, length: 60, port: 3 }.encode().to_vec()),
         ("record", Record { counters, entry: AT.id }.encode().to_vec()),
         ("tunnel", tunnel.encode().to_vec()),
@@ -235,8 +248,10 @@ fn what_the_document_shows_decodes_to_what_was_encoded() {
     assert_eq!(trimmed(&tunnel.encode()), vectors["tunnel"]);
     let completion = Completion::decode(padded("completion").first_chunk().unwrap());
     assert_eq!(trimmed(&completion.encode(true)), vectors["completion"]);
-    let receive = Receive::decode(padded("receive").first_chunk().unwrap());
-    assert_eq!(trimmed(&receive.encode()), vectors["receive"]);
+    for name in ["receive", "receive, mirrored"] {
+        let receive = Receive::decode(padded(name).first_chunk().unwrap());
+        assert_eq!(trimmed(&receive.encode()), vectors[name], "{name}");
+    }
     let record = Record::decode(padded("record").first_chunk().unwrap());
     assert_eq!(trimmed(&record.encode()), vectors["record"]);
     let transmit = Transmit::decode(padded("transmit").first_chunk().unwrap());

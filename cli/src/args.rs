@@ -100,6 +100,21 @@ Examples:
         #[command(flatten)]
         client: Client,
     },
+    /// Runs a packet again that a card treated otherwise than the rules
+    #[command(after_help = "\
+Examples:
+  twinpath replay divergence-1.json
+
+Such files are written when a sample of what the card forwarded differs from the rules; see
+[shadow] in docs/running.md. Exit code 0: confirmed; 1: specification or software path now do
+what the card did.")]
+    Replay {
+        /// The file
+        file: PathBuf,
+        /// One JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists PCI network functions: driver, IOMMU group, and what keeps VFIO from them
     #[command(after_help = "\
 Examples:

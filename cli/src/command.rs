@@ -8,6 +8,7 @@ use crate::control::client::{AskError, ask};
 use crate::control::path::SocketError;
 use crate::control::request::{Answer, Request};
 use crate::failure::Failure;
+use crate::reproducer::Reproducer;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
 use crate::run::replace::Replaced;
 use crate::statistics::Statistics;
@@ -49,6 +50,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Rules { command } => rules(command),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
+        Command::Replay { file, json } => replay(file, *json),
         Command::Devices { json, sysfs } => devices::list(sysfs, *json),
         Command::Bind { address, force, sysfs } => {
             let in_use = if *force { InUse::Take } else { InUse::Refuse };
@@ -168,6 +170,16 @@ fn numbered_ports() -> PortTable {
         kind: PortKind::Physical,
     });
     PortTable::new(ports.collect()).expect("numbers and names differ")
+}
+
+fn replay(file: &Path, json: bool) -> Result<(), Failure> {
+    let replayed = Reproducer::replay(file).map_err(Failure::input)?;
+    if json {
+        output::json(&replayed)?;
+    } else {
+        output::text(&view::replay::story(&replayed))?;
+    }
+    if replayed.confirmed { Ok(()) } else { Err(Failure::run(anyhow!("not confirmed"))) }
 }
 
 /// A packet's way through a rule file, and whether `device` would take its flow.

@@ -14,6 +14,7 @@ mod failure;
 mod live;
 mod near;
 mod output;
+mod reproducer;
 mod run;
 mod statistics;
 mod view;

@@ -29,6 +29,8 @@ pub(crate) struct Statistics {
     pub flows: FlowCounts,
     /// The card; null without one.
     pub card: Option<CardView>,
+    /// What was checked of what the card forwarded; null where it cannot be: unverifiable.
+    pub shadow: Option<ShadowView>,
     /// Seconds between which the card's counts are unknowable: totals are lower bounds.
     pub counter_gap: Option<(f64, f64)>,
     /// Packets copied to the controller.
@@ -123,6 +125,23 @@ pub(crate) struct FlowCounts {
     pub entries: usize,
     /// Made since the run began.
     pub made: u64,
+}
+
+/// What was checked of what the card forwarded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShadowView {
+    /// About one in so many frames is mirrored; 0: none.
+    pub sample: u32,
+    /// Samples judged by the specification.
+    pub judged: u64,
+    /// Samples that were too many, or of rules no longer in force.
+    pub skipped: u64,
+    /// Samples not judged yet.
+    pub waiting: u64,
+    /// Samples in which the card differed from the rules.
+    pub diverged: u64,
+    /// Flows kept out of the card for it.
+    pub quarantined: u64,
 }
 
 /// The card.

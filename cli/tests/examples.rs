@@ -71,6 +71,8 @@ fn the_gateway_offloads_most_packets_loses_none_and_equals_software_and_interpre
     let ratio = card["offload_ratio_second_half"].as_f64().unwrap();
     assert!(ratio > 0.9, "offload ratio over the second half: {ratio}");
     assert!(number(&card["flows"]["made"]) > 4096, "the card's capacity must bite");
+    assert!(number(&card["shadow"]["judged"]) > 1_000, "{}", card["shadow"]);
+    assert_eq!(number(&card["shadow"]["diverged"]), 0, "{}", card["shadow"]);
     for rule in card["rules"].as_array().unwrap() {
         assert!(number(&rule["packets"]) > 0, "{rule} was never hit");
     }

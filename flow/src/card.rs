@@ -97,6 +97,8 @@ pub struct Capabilities {
     pub hold_frames: u16,
     /// Receive and transmit queue pairs.
     pub queues: u16,
+    /// Whether it can mirror samples of what it forwards, for the host to check.
+    pub mirror: bool,
 }
 
 /// An entry as the host describes it to a driver, which makes words of it.
@@ -339,8 +341,44 @@ pub enum Reason {
     Exception,
     /// An entry sent it.
     ToHost,
-    /// A copy.
+    /// A copy of what passed through an entry, for verification; see [`RxMeta::mirror`].
     Mirror,
+}
+
+/// Why a frame was mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorOrder {
+    /// One of many.
+    Sampled,
+    /// The first its entry decided.
+    First,
+    /// The next its entry decided after a mirrored one.
+    Successor,
+}
+
+/// What a mirrored frame is in its sample: a frame sent, or at last the frame received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MirrorPart {
+    /// A frame that was sent out of a port.
+    Sent(PortNo),
+    /// The frame as received, which ends its sample.
+    Received {
+        /// Frames that were sent.
+        sent: u8,
+        /// Why.
+        order: MirrorOrder,
+        /// What the entry has counted, this frame included.
+        counts: Counts,
+    },
+}
+
+/// A mirrored frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// Number of its sample.
+    pub sample: u32,
+    /// What it is in it.
+    pub part: MirrorPart,
 }
 
 /// What a received frame carries besides its bytes.
@@ -356,4 +394,6 @@ pub struct RxMeta {
     pub generation: Generation,
     /// When the card received it.
     pub time: Time,
+    /// For [`Reason::Mirror`].
+    pub mirror: Option<Mirrored>,
 }

@@ -4,6 +4,7 @@ use crate::commands::{Commands, Pace};
 use crate::completions::Completions;
 use crate::execute::Parked;
 use crate::hold::Holds;
+use crate::mirror::Mirror;
 use crate::packet::Packet;
 use crate::pool::Pool;
 use crate::ports::Port;
@@ -15,8 +16,8 @@ use crate::transmit::TransmitQueue;
 use std::collections::BTreeMap;
 use twinpath_abi::bus::CardMemory;
 use twinpath_abi::register::{
-    Access, CONTROL, GLOBAL, RESET_DONE, RESET_REQUEST, Register, WINDOW_DONE, control, queue,
-    status, syndrome,
+    Access, CONTROL, GLOBAL, MIRROR_SAMPLE, RESET_DONE, RESET_REQUEST, Register, WINDOW_DONE,
+    control, queue, status, syndrome,
 };
 use twinpath_abi::tunnel::TunnelImage;
 
@@ -36,6 +37,7 @@ pub struct Card<M> {
     pub(crate) tables: Tables,
     pub(crate) tunnels: Vec<Option<TunnelImage>>,
     pub(crate) holds: Holds,
+    pub(crate) mirror: Mirror,
     pub(crate) parked: BTreeMap<Location, Parked>,
     pub(crate) parked_order: u64,
     pub(crate) receive: Vec<ReceiveQueue>,
@@ -70,6 +72,7 @@ impl<M: CardMemory> Card<M> {
             front: Front { status: status::READY | status::BYPASS, ..Front::default() },
             reset_done: 0,
             holds: Holds::default(),
+            mirror: Mirror::default(),
             parked: BTreeMap::new(),
             parked_order: 0,
             receive: Vec::new(),
@@ -176,6 +179,7 @@ impl<M: CardMemory> Card<M> {
 
     /// Follows CONTROL; RINGS counts once after a reset (§3.3).
     fn follow_control(&mut self) {
+        self.mirror.follow(self.memory.load32(MIRROR_SAMPLE.offset));
         let wanted = self.memory.load32(CONTROL.offset);
         let faulty = self.front.syndrome != syndrome::NONE;
         if wanted & control::RINGS != 0 && self.control & control::RINGS == 0 && !faulty {
@@ -221,6 +225,7 @@ impl<M: CardMemory> Card<M> {
         self.close_rings();
         self.commands.reset();
         self.completions.reset();
+        self.mirror.reset();
         self.tables.reset();
         self.tunnels.fill(None);
         self.holds.clear();

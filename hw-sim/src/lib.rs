@@ -10,9 +10,11 @@
 //! - `edit`, `checksum`, `encap`, `packet`: what an entry does to a frame; sums are computed in full.
 //! - `way`: a packet's way through all of them.
 //! - `ports`, `receive`, `transmit`, `commands`, `completions`, `hold`, `registers`: the machinery.
+//! - `mirror`: samples for a host that checks the card; [`bugs`]: what such a host must find.
 //! - [`profile`]: geometry and latencies.
 #![forbid(unsafe_code)]
 
+pub mod bugs;
 mod card;
 mod checksum;
 mod commands;
@@ -23,6 +25,7 @@ mod encap;
 mod entries;
 mod execute;
 mod hold;
+mod mirror;
 mod packet;
 mod parser;
 mod pool;

@@ -72,6 +72,11 @@ impl Port {
         &mut self.counters
     }
 
+    /// Whether a frame of that many bytes may leave.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        bytes as u64 <= u64::from(self.mtu_out)
+    }
+
     /// Queues a frame to leave at `due`, or gives it back when it is dropped and counted.
     pub(crate) fn send(&mut self, frame: Vec<u8>, due: u64) -> Result<(), Vec<u8>> {
         self.changed = true;

@@ -1,5 +1,6 @@
 //! Geometry and timing of a simulated card, by name (`docs/nic-abi.md` §4, §13).
 
+use crate::bugs::Bugs;
 use twinpath_abi::capability::{BANK_PLACES_MAX, BANKS_MAX, Bank, Capability, TERNARY_MAX, action};
 use twinpath_abi::hash::WAYS;
 
@@ -28,6 +29,8 @@ pub struct Profile {
     pub command_latency_ns: u32,
     /// Between the completions of two commands.
     pub command_interval_ns: u32,
+    /// Bugs planted on purpose.
+    pub bugs: Bugs,
 }
 
 /// Why there is no such profile.
@@ -83,6 +86,7 @@ impl Profile {
             packet_latency_ns: 0,
             command_latency_ns: 2_000,
             command_interval_ns: 200,
+            bugs: Bugs::default(),
         };
         profile.set_capacity(capacity);
         profile
@@ -107,7 +111,8 @@ impl Profile {
     }
 
     /// Sets a value by name: capacity, ports, queues, ternary, hold_frames, hold_entries, tunnels,
-    /// port_frames, packet_latency_ns, command_latency_ns, command_interval_ns.
+    /// port_frames, packet_latency_ns, command_latency_ns, command_interval_ns, bug_wrong_port,
+    /// bug_miscount, bug_wide_match.
     ///
     /// # Errors
     /// [`ProfileError::Range`]; [`ProfileError::Unknown`] for another name.
@@ -136,6 +141,9 @@ impl Profile {
             "command_interval_ns" => {
                 self.command_interval_ns = in_range("command_interval_ns", 0, 1_000_000_000)?;
             }
+            "bug_wrong_port" => self.bugs.wrong_port = in_range("bug_wrong_port", 0, u32::MAX)?,
+            "bug_miscount" => self.bugs.miscount = in_range("bug_miscount", 0, u32::MAX)?,
+            "bug_wide_match" => self.bugs.wide_match = in_range("bug_wide_match", 0, 1)?,
             other => return Err(ProfileError::Unknown(other.to_owned())),
         }
         Ok(())

@@ -57,6 +57,12 @@ impl ReceiveQueue {
         self.delivered
     }
 
+    /// Whether it is half full or more: no place for samples.
+    pub(crate) fn is_half_full(&self, memory: &impl CardMemory) -> bool {
+        let consumer = memory.load32(of_queue(self.queue, queue::RX_CONSUMER));
+        low32(self.delivered).wrapping_sub(consumer) >= self.size / 2
+    }
+
     /// Writes a frame and its descriptor; `receive.sequence` is set here.
     pub(crate) fn deliver(
         &mut self,

@@ -1,6 +1,7 @@
 //! All tables in the order of precedence, and the counters (`docs/nic-abi.md` §6, §8.3).
 
-use crate::entries::{KeyWords, Kind, State, Table, word32};
+use crate::bugs::IGNORED_BYTE;
+use crate::entries::{KeyWords, Kind, State, Table, key_bytes, key_words, word32};
 use crate::profile::Profile;
 use twinpath_abi::completion::Counters;
 use twinpath_abi::entry::{NO_ENTRY, field};
@@ -58,6 +59,21 @@ impl Tables {
         (0_u8..).zip(&self.tables).find_map(|(table, entries)| {
             let place = entries.lookup(key, generation)?;
             Some(Location { table, place })
+        })
+    }
+
+    /// As [`Self::lookup`] in a card whose first bank does not compare the last byte of ip_src
+    /// when nothing else matches.
+    pub(crate) fn lookup_wide(&self, key: &KeyWords, generation: u32) -> Option<Location> {
+        let right = self.lookup(key, generation);
+        if right.is_some() {
+            return right;
+        }
+        let mut other = key_bytes(key);
+        (0..=u8::MAX).find_map(|byte| {
+            other[IGNORED_BYTE] = byte;
+            let place = self.tables.first()?.lookup(&key_words(&other), generation)?;
+            Some(Location { table: 0, place })
         })
     }
 

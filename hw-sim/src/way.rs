@@ -1,5 +1,6 @@
 //! A packet's way through the card (`docs/nic-abi.md` §8.1).
 
+use crate::bugs::Bugs;
 use crate::card::Card;
 use crate::decap::{Parsed, parse};
 use crate::edit::{edit, is_ttl_exception};
@@ -9,10 +10,11 @@ use crate::hold::Arrival;
 use crate::receive::Undelivered;
 use crate::tables::Location;
 use twinpath_abi::bus::CardMemory;
+use twinpath_abi::completion::Counters;
 use twinpath_abi::entry::{EntryImage, NO_ENTRY, field};
 use twinpath_abi::hash;
 use twinpath_abi::key::{ETH_TYPE, IP_TOS, TUN_ID};
-use twinpath_abi::receive::{Receive, ReceiveReason};
+use twinpath_abi::receive::{MirrorPart, Receive, ReceiveReason};
 use twinpath_abi::register::control;
 
 /// What a frame for the host is accompanied by.
@@ -21,6 +23,7 @@ struct Delivery {
     reason: ReceiveReason,
     entry: u32,
     mark: u32,
+    mirror: MirrorPart,
 }
 
 /// A received frame, borrowed: the port it came in on, when, and in which generation.
@@ -60,7 +63,12 @@ impl<M: CardMemory> Card<M> {
             self.miss(received, &parsed, ReceiveReason::Exception, NO_ENTRY);
             return;
         }
-        match self.tables.lookup(&key_words(&parsed.key), received.generation) {
+        let key = key_words(&parsed.key);
+        let met = match self.profile.bugs.wide_match {
+            0 => self.tables.lookup(&key, received.generation),
+            _ => self.tables.lookup_wide(&key, received.generation),
+        };
+        match met {
             None => self.miss(received, &parsed, ReceiveReason::NoEntry, NO_ENTRY),
             Some(at) => self.meet(at, received, &parsed),
         }
@@ -99,26 +107,73 @@ impl<M: CardMemory> Card<M> {
         received: Received<'_>,
         parsed: &Parsed,
     ) {
+        let sample = self.sample(at, image.id, parsed);
         self.tables.count(at, received.frame.len(), received.time);
+        if Bugs::hit(self.profile.bugs.miscount, &image.matching) {
+            self.tables.count(at, received.frame.len(), received.time);
+        }
         self.ports[usize::from(received.port)].count().decided += 1;
+        let sent = self.edit_and_send(image, received, parsed, sample);
+        if let Some(sample) = sample {
+            let Counters { packets, bytes, .. } = self.tables.counters(at);
+            let mirror = MirrorPart { parts: sent, packets, bytes, ..sample };
+            self.deliver_sample(received.frame, received, parsed, (image.id, mirror));
+        }
+    }
+
+    /// Whether a frame of the entry is sampled (§8.9).
+    fn sample(&mut self, at: Location, id: u32, parsed: &Parsed) -> Option<MirrorPart> {
+        let order = self.mirror.choose(id, self.tables.counters(at).packets)?;
+        let queues = u32::try_from(self.receive.len()).expect("at most 16 queues");
+        let queue = self.receive.get(hash::queue(&parsed.key, queues) as usize)?;
+        if queue.is_half_full(&self.memory) {
+            self.mirror.withdraw(id);
+            return None;
+        }
+        let sample = self.mirror.begin();
+        Some(MirrorPart { sample, order: Some(order), ..MirrorPart::NONE })
+    }
+
+    /// Edits and sends, and delivers what is sent if the frame is sampled; how many that were.
+    fn edit_and_send(
+        &mut self,
+        image: &EntryImage,
+        received: Received<'_>,
+        parsed: &Parsed,
+        sample: Option<MirrorPart>,
+    ) -> u8 {
         let action = &image.edit;
+        let mut sent = 0;
         if action.outputs == 0 && action.tunnel.is_none() && action.to_host.is_none() {
-            return;
+            return sent;
         }
         let mut packet = std::mem::take(&mut self.packet);
         let mut headers = parsed.headers;
         packet.fill(received.frame);
         parsed.open(&mut packet);
         edit(&mut packet, &mut headers, &image.set, action);
-        let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
         let mut outputs = action.outputs;
+        if Bugs::hit(self.profile.bugs.wrong_port, &image.matching) {
+            outputs = next_port(outputs, self.ports.len());
+        }
+        let mut leave = |card: &mut Self, port: usize, bytes: &[u8]| {
+            if card.send(port, bytes)
+                && let Some(sample) = sample
+            {
+                sent += 1;
+                let left_by = u16::try_from(port).expect("at most 64 ports");
+                let mirror = MirrorPart { part: sent, left_by, ..sample };
+                card.deliver_sample(bytes, received, parsed, (image.id, mirror));
+            }
+        };
         while outputs != 0 {
             let port = outputs.trailing_zeros() as usize;
             outputs &= outputs - 1;
-            self.send(port, packet.bytes(), due);
+            leave(self, port, packet.bytes());
         }
         if let Some(mark) = action.to_host {
-            let delivery = Delivery { reason: ReceiveReason::ToHost, entry: image.id, mark };
+            let reason = ReceiveReason::ToHost;
+            let delivery = Delivery { reason, entry: image.id, mark, mirror: MirrorPart::NONE };
             // A copy for which the host has no room is lost; the packet was decided all the same.
             let _lost = self.deliver(packet.bytes(), received, parsed, delivery);
         }
@@ -131,19 +186,36 @@ impl<M: CardMemory> Card<M> {
                 tun_id: tunnel_id(image, parsed),
             };
             if encapsulate(&mut packet, carried, action, &tunnel) {
-                self.send(usize::from(tunnel.over), packet.bytes(), due);
+                leave(self, usize::from(tunnel.over), packet.bytes());
             }
         }
         self.packet = packet;
+        sent
     }
 
-    fn send(&mut self, port: usize, bytes: &[u8], due: u64) {
+    fn deliver_sample(
+        &mut self,
+        bytes: &[u8],
+        received: Received<'_>,
+        parsed: &Parsed,
+        (entry, mirror): (u32, MirrorPart),
+    ) {
+        let delivery = Delivery { reason: ReceiveReason::Mirror, entry, mark: 0, mirror };
+        // A sample for which there is no room stays unfinished, and the host discards it.
+        let _lost = self.deliver(bytes, received, parsed, delivery);
+    }
+
+    /// Puts a frame into a port's queue; `false` when it is too long for the port.
+    fn send(&mut self, port: usize, bytes: &[u8]) -> bool {
+        let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
         let Some(port) = self.ports.get_mut(port) else {
-            return;
+            return false;
         };
+        let fits = port.takes(bytes.len());
         if let Err(dropped) = port.send(self.pool.copy(bytes), due) {
             self.pool.give(dropped);
         }
+        fits
     }
 
     /// Gives a frame to the host as it was received.
@@ -154,7 +226,7 @@ impl<M: CardMemory> Card<M> {
         reason: ReceiveReason,
         entry: u32,
     ) {
-        let delivery = Delivery { reason, entry, mark: 0 };
+        let delivery = Delivery { reason, entry, mark: 0, mirror: MirrorPart::NONE };
         let delivered = self.deliver(received.frame, received, parsed, delivery);
         let counters = self.ports[usize::from(received.port)].count();
         match delivered {
@@ -184,6 +256,7 @@ impl<M: CardMemory> Card<M> {
             mark: delivery.mark,
             port: received.port,
             reason: Some(delivery.reason),
+            mirror: delivery.mirror,
             sequence: 0,
         };
         let delivered = queue.deliver(&self.memory, bytes, descriptor);
@@ -223,6 +296,12 @@ impl<M: CardMemory> Card<M> {
     pub(crate) fn entry_id(&self, at: Location) -> u32 {
         word32(self.tables.of(at).entry(at.place), field::ID)
     }
+}
+
+/// The outputs with the first moved to the next port.
+fn next_port(outputs: u64, ports: usize) -> u64 {
+    let next = (outputs.trailing_zeros() as usize + 1) % ports;
+    outputs & outputs.wrapping_sub(1) | 1 << next
 }
 
 /// The type of service after the edit, 0 when the inner packet is not IP.

@@ -53,6 +53,7 @@ impl Engine {
         }
         self.ledger = Some(ledger);
         self.had_card = true;
+        self.shadow.forget();
         self.processed = Fence::default();
         self.tell(EngineEvent::CardUp { card, epoch });
         let round = self.rounds.number;

@@ -9,6 +9,7 @@ use crate::ledger::Ledger;
 use crate::reasons::Reasons;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
+use crate::verify::Shadow;
 use crate::view::Settings;
 use crate::wanting::Wanting;
 use crate::wheel::Wheel;
@@ -59,6 +60,7 @@ pub struct Engine {
     pub(crate) software: Counts,
     /// Of `software`, packets by why they were not in the card.
     pub(crate) reasons: Reasons,
+    pub(crate) shadow: Shadow,
     /// Of `card`, packets of flows that send nowhere.
     pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
@@ -100,6 +102,7 @@ impl Engine {
             card: Counts::default(),
             software: Counts::default(),
             reasons: Reasons::default(),
+            shadow: Shadow::new(settings.shadow_per_second),
             card_dropped: Counts::default(),
             card_unknown: false,
             gap: None,
@@ -146,6 +149,8 @@ impl Engine {
                 self.swept.clear();
                 self.rounds.card_done = true;
             }
+            Input::Mirrored(sample) => self.mirrored(sample),
+            Input::SamplesLost => self.shadow.forget(),
             Input::Fence(fence) => self.fence(&fence),
             Input::PipelineChange { generation, pipeline, stale } => {
                 self.pipeline_change(generation, pipeline, &stale);
@@ -161,6 +166,7 @@ impl Engine {
         self.expire_operations();
         self.advance_change();
         self.run_round();
+        self.judge_samples();
         self.place_wanting(OFFERS_AT_ONCE);
     }
 
@@ -179,7 +185,10 @@ impl Engine {
         let hold = self.held.front().map(|(_, _, since)| since.after(HOLD_DEADLINE));
         let operation = self.ledger.as_ref().and_then(Ledger::oldest);
         let operation = operation.map(|since| since.after(OP_DEADLINE));
-        [hold, operation, self.next_round(), self.next_offer()].into_iter().flatten().min()
+        [hold, operation, self.next_round(), self.next_offer(), self.shadow.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Puts an event on the outputs.

@@ -100,6 +100,16 @@ pub enum EngineEvent {
         /// The newest accepted one.
         current: Generation,
     },
+    /// A sample of what the card forwarded differs from what the rules demand.
+    #[error("entry {}{}: {told}", entry.0, flow.map_or(String::new(), |flow| format!(" of flow {}.{}", flow.index, flow.generation)))]
+    Diverged {
+        /// The entry.
+        entry: EntryId,
+        /// Its flow, now quarantined.
+        flow: Option<FlowId>,
+        /// How.
+        told: String,
+    },
     /// An input named a flow that is unknown or exists already; ignored.
     #[error("input about flow {}.{} ignored", flow.index, flow.generation)]
     UnexpectedFlow {

@@ -54,6 +54,8 @@ pub(crate) struct FlowRecord {
     pub(crate) last_error: Option<(Time, Refusal)>,
     pub(crate) retry_at: Time,
     refusals: u32,
+    /// Kept out of the card: it treated a packet of the flow wrongly.
+    pub(crate) quarantined: bool,
     pub(crate) card: Counts,
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
@@ -80,6 +82,7 @@ impl FlowRecord {
             last_error: None,
             retry_at: Time(0),
             refusals: 0,
+            quarantined: false,
             card: Counts { packets: 0, bytes: 0 },
             card_unknown: false,
             software: Counts { packets: 0, bytes: 0 },

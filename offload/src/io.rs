@@ -4,6 +4,7 @@
 //! next input. Nothing is lost when several inputs come before a drain; outputs only come later.
 
 use crate::event::EngineEvent;
+use crate::shadow::{Finding, Sample};
 use std::sync::Arc;
 use twinpath_flow::card::{Capabilities, Epoch, Event, Fence, FlowOp, Generation, Sweep};
 use twinpath_flow::counters::Counts;
@@ -82,6 +83,10 @@ pub enum Input {
     Swept(Sweep),
     /// No sweep could be had (no answer in time); decisions waiting for it are taken without.
     SweepFailed,
+    /// A sample of what the card forwarded.
+    Mirrored(Box<Sample>),
+    /// Samples did not come whole: what was awaited of them will not come.
+    SamplesLost,
     /// How far every worker has processed received frames and sent their results: the minimum over
     /// workers, per queue.
     Fence(Fence),
@@ -124,6 +129,8 @@ pub enum Output {
     SoftwareCountsWanted,
     /// Reset the card, then [`Input::CardUp`]; the engine already holds it for empty.
     ResetCard(ResetCause),
+    /// The card differed from the rules: keep this, so that it can be seen again.
+    Diverged(Box<Finding>),
     /// For the ring that `twinpath events` shows.
     Event(EngineEvent),
 }

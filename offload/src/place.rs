@@ -148,6 +148,9 @@ impl Engine {
         let ledger = self.ledger.as_ref().ok_or(absent)?;
         let record = self.flows.get_mut(index).ok_or(WhyNot::Stale)?;
         let can = &ledger.capabilities;
+        if record.quarantined {
+            return Err(WhyNot::Quarantined);
+        }
         if record.stage != Stage::Live {
             return Err(WhyNot::Stale);
         }

@@ -165,6 +165,8 @@ pub struct Settings {
     pub hysteresis_percent: u64,
     /// Operations submitted and not ended at most; `Output::Card` pauses at it.
     pub ops_in_flight: usize,
+    /// Samples of what the card forwarded that are judged in a second at most.
+    pub shadow_per_second: u32,
     /// Bits per second all ports together can carry; faster counters are rejected.
     pub line_rate_bps: u64,
 }
@@ -179,6 +181,7 @@ impl Default for Settings {
             specialisations: 64,
             hysteresis_percent: 120,
             ops_in_flight: 1024,
+            shadow_per_second: 2_000,
             line_rate_bps: 1_600_000_000_000,
         }
     }

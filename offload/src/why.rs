@@ -67,6 +67,9 @@ pub enum WhyNot {
     /// Being installed.
     #[error("being installed")]
     Pending,
+    /// The card treated a packet of it otherwise than the rules; it stays in software.
+    #[error("quarantined: the card differed from the rules")]
+    Quarantined,
     /// Waits in the hold queue for software to finish its earlier packets.
     #[error("held until earlier packets have left software")]
     Held,
@@ -152,6 +155,9 @@ impl WhyNot {
             Self::UpdateBudget => "time: the card takes no more updates a second".into(),
             Self::Refused(_) => {
                 "see `last_error`; it is offered again after a pause that doubles".into()
+            }
+            Self::Quarantined => {
+                "a card that does what it says: `twinpath replay` shows the packet again".into()
             }
             Self::NeedsCounters => {
                 "rules without idle_timeout on its way, or a card with counters".into()

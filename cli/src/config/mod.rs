@@ -3,8 +3,10 @@
 mod place;
 mod port;
 mod raw;
+mod shadow;
 
 pub(crate) use place::{ConfigError, Fault, Place};
+pub(crate) use shadow::Shadow;
 
 use crate::near::nearest;
 use raw::{Located, RawConfig};
@@ -93,6 +95,8 @@ pub(crate) struct Config {
     pub sim: Sim,
     /// What flows a rocker switch may hold.
     pub ipv4_header: Ipv4Header,
+    /// How much of what the card forwards is checked.
+    pub shadow: Shadow,
     /// All ports.
     pub ports: Arc<PortTable>,
     /// Wires of the physical ports, ascending by port number.
@@ -115,7 +119,10 @@ impl Config {
     }
 
     /// Checks `text` as the contents of `path`, looking at no other file.
-    fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+    ///
+    /// # Errors
+    /// The place and what is wrong there.
+    pub(crate) fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
         let at = |(span, fault): Located| ConfigError::At {
             place: Place::of(path, &text, &span),
             fault,
@@ -128,6 +135,7 @@ impl Config {
         let device = device(&raw).map_err(at)?;
         let sim = sim(&raw).map_err(at)?;
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
+        let shadow = Shadow::read(&raw, &folder).map_err(at)?;
         let workers = workers(&raw).map_err(at)?;
         let ports = port::table(&raw.port).map_err(at)?;
         let mut wires = Vec::new();
@@ -151,11 +159,17 @@ impl Config {
             control: raw.control.map(|control| folder.join(control.into_inner())),
             sim,
             ipv4_header,
+            shadow,
             ports: Arc::new(ports),
             wires,
             folder,
             text,
         })
+    }
+
+    /// The file as it is.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The name people know the run by: the file's name without its end.

@@ -9,11 +9,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 7] = ["device", "rules", "workers", "control", "sim", "rocker", "port"];
+const ROOT_KEYS: [&str; 8] =
+    ["device", "rules", "workers", "control", "sim", "rocker", "shadow", "port"];
+/// Keys of `[shadow]`.
+const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
 /// Keys of `[rocker]`.
 const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
-const SIM_KEYS: [&str; 10] = [
+const SIM_KEYS: [&str; 13] = [
     "profile",
     "capacity",
     "ternary",
@@ -24,6 +27,9 @@ const SIM_KEYS: [&str; 10] = [
     "packet_latency_ns",
     "command_latency_ns",
     "command_interval_ns",
+    "bug_wrong_port",
+    "bug_miscount",
+    "bug_wide_match",
 ];
 /// Keys of `[[port]]`.
 const PORT_KEYS: [&str; 14] = [
@@ -52,6 +58,7 @@ pub(crate) struct RawConfig {
     pub control: Option<Spanned<PathBuf>>,
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,
+    pub shadow: Option<RawShadow>,
     #[serde(default)]
     pub port: Vec<Spanned<RawPort>>,
 }
@@ -69,6 +76,17 @@ pub(crate) struct RawSim {
     pub packet_latency_ns: Option<Spanned<i64>>,
     pub command_latency_ns: Option<Spanned<i64>>,
     pub command_interval_ns: Option<Spanned<i64>>,
+    pub bug_wrong_port: Option<Spanned<i64>>,
+    pub bug_miscount: Option<Spanned<i64>>,
+    pub bug_wide_match: Option<Spanned<i64>>,
+}
+
+/// `[shadow]`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawShadow {
+    pub sample: Option<Spanned<i64>>,
+    pub per_second: Option<Spanned<i64>>,
+    pub folder: Option<Spanned<PathBuf>>,
 }
 
 /// `[rocker]`.
@@ -79,7 +97,7 @@ pub(crate) struct RawRocker {
 
 impl RawSim {
     /// Everything that changes the profile, capacity first because it lays out the tables.
-    pub(crate) const fn overrides(&self) -> [(&'static str, Option<&Spanned<i64>>); 9] {
+    pub(crate) const fn overrides(&self) -> [(&'static str, Option<&Spanned<i64>>); 12] {
         [
             ("capacity", self.capacity.as_ref()),
             ("ternary", self.ternary.as_ref()),
@@ -90,6 +108,9 @@ impl RawSim {
             ("packet_latency_ns", self.packet_latency_ns.as_ref()),
             ("command_latency_ns", self.command_latency_ns.as_ref()),
             ("command_interval_ns", self.command_interval_ns.as_ref()),
+            ("bug_wrong_port", self.bug_wrong_port.as_ref()),
+            ("bug_miscount", self.bug_miscount.as_ref()),
+            ("bug_wide_match", self.bug_wide_match.as_ref()),
         ]
     }
 }
@@ -142,6 +163,9 @@ pub(crate) fn read(text: &str) -> Result<RawConfig, Located> {
     }
     if let Some(DeValue::Table(rocker)) = table.get_ref().get("rocker").map(Spanned::get_ref) {
         check_keys(rocker, "[rocker]", &ROCKER_KEYS)?;
+    }
+    if let Some(DeValue::Table(shadow)) = table.get_ref().get("shadow").map(Spanned::get_ref) {
+        check_keys(shadow, "[shadow]", &SHADOW_KEYS)?;
     }
     if let Some(DeValue::Array(ports)) = table.get_ref().get("port").map(Spanned::get_ref) {
         for port in ports.iter() {

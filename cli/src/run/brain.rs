@@ -12,7 +12,11 @@ use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::Rule;
 use twinpath_flow::time::Time;
 use twinpath_offload::io::{Input, Output, ResetCause};
+use twinpath_offload::shadow::Finding;
 use twinpath_offload::{Engine, EngineEvent, RuleStore, Settings};
+
+/// Differences that wait to be kept at most; later ones are only told.
+const FINDINGS_MAX: usize = 16;
 
 /// What the engine wants of a card besides operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(crate) struct Brain {
     pub events: EventRing,
     /// Operations for the card, in order; the card's owner takes them.
     pub operations: VecDeque<FlowOp>,
+    /// Differences between the card and the rules that are to be kept; the session takes them.
+    pub findings: Vec<Finding>,
     /// What else the engine wants of the card; the card's owner clears it.
     pub wants: Wants,
     rules: RuleStore,
@@ -46,14 +52,20 @@ pub(crate) struct Brain {
 
 impl Brain {
     /// A brain that wants `rules`, whose first generation is in force from `now` on.
-    pub(crate) fn new(ports: Arc<PortTable>, rules: Vec<Rule>, now: Time) -> Self {
+    pub(crate) fn new(
+        ports: Arc<PortTable>,
+        rules: Vec<Rule>,
+        settings: Settings,
+        now: Time,
+    ) -> Self {
         let mut store = RuleStore::new();
         store.replace(rules);
         let pipeline = Arc::new(store.pipeline(Arc::clone(&ports)));
         Self {
-            engine: Engine::new(Settings::default(), Arc::clone(&pipeline), now),
+            engine: Engine::new(settings, Arc::clone(&pipeline), now),
             events: EventRing::default(),
             operations: VecDeque::new(),
+            findings: Vec::new(),
             wants: Wants::default(),
             rules: store,
             ports,
@@ -169,14 +181,20 @@ impl Brain {
                     None => self.tell(now, Input::SoftwareReported),
                 }
             }
+            Output::Diverged(finding) => {
+                if self.findings.len() < FINDINGS_MAX {
+                    self.findings.push(*finding);
+                }
+            }
             Output::ResetCard(cause) => self.wants.reset = Some(cause),
             Output::Event(event) => {
-                let repeats = matches!(event, EngineEvent::Refused { .. });
                 let text = event.to_string();
-                if repeats {
-                    self.events.repeated(now, "flows were not taken by the card", text);
-                } else {
-                    self.events.event(now, text);
+                match event {
+                    EngineEvent::Refused { .. } => {
+                        self.events.repeated(now, "flows were not taken by the card", text);
+                    }
+                    EngineEvent::Diverged { .. } => self.events.error(now, text),
+                    _ => self.events.event(now, text),
                 }
             }
         }

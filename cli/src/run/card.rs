@@ -46,15 +46,16 @@ pub(crate) struct CardPath {
 pub(crate) struct BringUpError(String);
 
 impl CardPath {
-    /// A card of that profile with a driver for `ports`; [`CardPath::bring_up`] comes next.
+    /// A card of that profile with a driver for `ports`, so many queues, and one in so many frames
+    /// mirrored; [`CardPath::bring_up`] comes next.
     pub(crate) fn new(
         profile: Profile,
         ports: &PortTable,
-        workers: u16,
+        (workers, mirror_sample): (u16, u32),
         software: Software,
         now: Time,
     ) -> Self {
-        let settings = Settings { queues: workers, ..Settings::default() };
+        let settings = Settings { queues: workers, mirror_sample, ..Settings::default() };
         let arena = dma_bytes(&settings, ports, profile.capacity());
         let memory = SharedMemory::new(BAR_BYTES, arena, workers + 1);
         let numbers: Vec<PortNo> = ports.physical().map(|port| port.number).collect();

@@ -4,7 +4,8 @@ use super::history::{Sample, ratio};
 use super::ports::PortLine;
 use super::session::Session;
 use crate::statistics::{
-    CardView, FlowCounts, Packets, PortView, ReasonCount, RuleView, Statistics, TableView, TimeView,
+    CardView, FlowCounts, Packets, PortView, ReasonCount, RuleView, ShadowView, Statistics,
+    TableView, TimeView,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::FIELDS;
@@ -51,6 +52,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
             made: session.forwarder.software().map_or(0, |s| s.path.totals().flows_made),
         },
         card,
+        shadow: shadow(session),
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
         controller: session.brain.events.copy_count(),
     }
@@ -114,6 +116,18 @@ fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
         packets: counts.map(|counts| counts.packets),
         bytes: counts.map(|counts| counts.bytes),
     }
+}
+
+fn shadow(session: &Session) -> Option<ShadowView> {
+    let totals = session.brain.engine.shadow();
+    session.brain.engine.can_mirror().then_some(ShadowView {
+        sample: session.config.shadow.sample,
+        judged: totals.judged,
+        skipped: totals.skipped,
+        waiting: totals.waiting,
+        diverged: totals.diverged,
+        quarantined: totals.quarantined,
+    })
 }
 
 fn card(session: &mut Session) -> Option<CardView> {

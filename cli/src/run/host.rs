@@ -11,6 +11,7 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
 use twinpath_offload::io::Input;
+use twinpath_offload::shadow::{Assembly, Sample};
 
 /// How often a sweep that is wanted is looked for.
 const SWEEP_RETRY: Duration = Duration::from_micros(50);
@@ -27,6 +28,7 @@ pub(crate) struct Host<N: SmartNic + ?Sized> {
     dropped: HashMap<PortNo, u64>,
     /// Frames that the card received before are not taken: they came another way.
     since: Time,
+    misses: HashMap<PortNo, Misses>,
 }
 
 /// What the driver reported.
@@ -40,9 +42,19 @@ pub(crate) enum Polled {
     Up,
 }
 
+/// Frames of one port for software to decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Misses {
+    /// Software took them, or had no buffer.
+    pub taken: u64,
+    /// Older than what is taken.
+    pub refused: u64,
+}
+
 /// A queue pair and what waits to be sent through it.
 struct Lane {
     queue: Box<dyn CardQueue>,
+    assembly: Assembly,
     waiting: VecDeque<(PortNo, Packet)>,
 }
 
@@ -70,12 +82,18 @@ impl<N: SmartNic + ?Sized> Host<N> {
             sweep_retry: None,
             dropped: HashMap::new(),
             since: Time::default(),
+            misses: HashMap::new(),
         }
     }
 
     /// Takes no frames that the card received before `since`.
     pub(crate) const fn take_since(&mut self, since: Time) {
         self.since = since;
+    }
+
+    /// Frames from `port` that came for software to decide, and of them those it did not take.
+    pub(crate) fn misses(&self, port: PortNo) -> Misses {
+        self.misses.get(&port).copied().unwrap_or_default()
     }
 
     /// Receive and transmit queue pairs in use.
@@ -171,7 +189,11 @@ impl<N: SmartNic + ?Sized> Host<N> {
     fn adopt_queues(&mut self, software: &mut Software) {
         self.drop_queues(software);
         let queues = self.nic.take_queues().into_iter();
-        self.lanes.extend(queues.map(|queue| Lane { queue, waiting: VecDeque::new() }));
+        self.lanes.extend(queues.map(|queue| Lane {
+            queue,
+            assembly: Assembly::default(),
+            waiting: VecDeque::new(),
+        }));
     }
 
     /// Takes misses of one queue, decides them, and sends what comes of them.
@@ -184,12 +206,21 @@ impl<N: SmartNic + ?Sized> Host<N> {
     ) -> bool {
         let lane = &mut self.lanes[index];
         let since = self.since;
-        let mut intake = Intake { software, since, scratch: Vec::new() };
+        let assembly = &mut lane.assembly;
+        let misses = &mut self.misses;
+        let mut intake = Intake { software, assembly, since, misses, samples: Vec::new() };
         let taken = lane.queue.rx_burst(BURST_MAX, &mut intake).unwrap_or_else(|cause| {
             brain.events.error(now, format!("queue {index}: {cause}"));
             brain.tell(now, Input::Card(Event::Dead(cause)));
             0
         });
+        let samples = std::mem::take(&mut intake.samples);
+        for sample in samples {
+            brain.tell(now, Input::Mirrored(Box::new(sample)));
+        }
+        if lane.assembly.take_broken() {
+            brain.tell(now, Input::SamplesLost);
+        }
         if software.is_waiting() {
             let waiting = &mut lane.waiting;
             let dropped = &mut self.dropped;
@@ -278,19 +309,31 @@ impl Lane {
 /// Hands received frames to software.
 struct Intake<'a> {
     software: &'a mut Software,
+    assembly: &'a mut Assembly,
     since: Time,
-    scratch: Vec<u8>,
+    misses: &'a mut HashMap<PortNo, Misses>,
+    samples: Vec<Sample>,
 }
 
 impl RxSink for Intake<'_> {
     fn frame(&mut self, meta: RxMeta, length: usize, fill: &mut dyn FnMut(&mut [u8])) {
         let wanted = meta.time >= self.since;
-        let miss = wanted && matches!(meta.reason, Reason::NoEntry | Reason::Exception);
+        let miss = matches!(meta.reason, Reason::NoEntry | Reason::Exception);
+        if miss {
+            let misses = self.misses.entry(meta.port).or_default();
+            let count = if wanted { &mut misses.taken } else { &mut misses.refused };
+            *count += 1;
+        }
         let from = (meta.port, meta.generation, meta.time);
-        if !(miss && self.software.take(from, length, fill)) {
-            // Copies are nobody's in this version; a miss without a buffer was counted.
-            self.scratch.resize(length, 0);
-            fill(&mut self.scratch);
+        if wanted && miss && self.software.take(from, length, fill) {
+            return;
+        }
+        // Taken in any case; a miss without a buffer was counted.
+        let mut frame = vec![0; length];
+        fill(&mut frame);
+        if let (Some(mirrored), Some(entry)) = (meta.mirror, meta.entry) {
+            let from = (entry, meta.port, meta.generation);
+            self.samples.extend(self.assembly.take(mirrored, from, frame));
         }
     }
 }

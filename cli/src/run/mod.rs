@@ -7,7 +7,7 @@ mod cable;
 pub(crate) mod candidate;
 mod card;
 mod collect;
-mod event_ring;
+pub(crate) mod event_ring;
 pub(crate) mod explain;
 pub(crate) mod forwarder;
 mod hardware;
@@ -50,6 +50,7 @@ use signals::Signals;
 use software::Software;
 use std::sync::Arc;
 use twinpath_fallback::wire::{Opened, WireSpec};
+use twinpath_offload::Settings;
 
 /// Runs a configuration to its end and prints the summary.
 ///
@@ -70,14 +71,20 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     };
     // Captures bring times of long after zero: rules must not be older than the run.
     let now = origin.unwrap_or_default();
-    let mut brain = Brain::new(Arc::clone(&config.ports), rules, now);
+    let mut brain = Brain::new(Arc::clone(&config.ports), rules, engine_settings(&config), now);
     brain.settle(now, None);
     let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
     let forwarder = match (config.device, profile) {
         (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
         (Device::Sim, Some(profile)) => {
             let ports = &config.ports;
-            let card = CardPath::new(profile, ports, config.workers, software, now);
+            let card = CardPath::new(
+                profile,
+                ports,
+                (config.workers, config.shadow.sample),
+                software,
+                now,
+            );
             Forwarder::Card(Box::new(card))
         }
         (Device::Vfio(address), _) => {
@@ -137,6 +144,10 @@ fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
         }
         Err(error) => Err(Failure::run(error)),
     }
+}
+
+fn engine_settings(config: &Config) -> Settings {
+    Settings { shadow_per_second: config.shadow.per_second, ..Settings::default() }
 }
 
 /// Opens the wires of all ports, or none where the card has cables of its own.

@@ -117,7 +117,8 @@ impl RemotePath {
     /// # Errors
     /// The system has no memory or descriptors.
     pub(crate) fn new(config: &Config, software: Software) -> Result<Self, SealError> {
-        let settings = Settings { queues: config.workers, ..Settings::default() };
+        let mirror_sample = config.shadow.sample;
+        let settings = Settings { queues: config.workers, mirror_sample, ..Settings::default() };
         let arena = dma_bytes(&settings, &config.ports, CAPACITY_MAX);
         let path = config.socket.clone().unwrap_or_default();
         let bus = Arc::new(RemoteBus::new(&path, arena, config.workers + 1, ANSWER)?);
@@ -296,6 +297,7 @@ impl RemotePath {
     /// The card is gone: standby wires take over.
     fn lose(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         let was_here = matches!(self.presence, Presence::Here | Presence::Starting);
+        self.count_last(ports);
         let received = ports.lines().iter().map(|line| line.received.packets).sum();
         self.losses += self.fates(received).held;
         self.bus.disconnect();
@@ -343,12 +345,41 @@ impl RemotePath {
         self.standby.close(ports);
         let since = now.0.saturating_sub(u64::try_from(OVERLAP.as_nanos()).unwrap_or(u64::MAX));
         self.host.take_since(Time(since));
+        let misses = |host: &Host<_>, port: &PortNo| host.misses(*port).refused;
+        let before: Vec<_> = self.numbers.iter().map(|port| misses(&self.host, port)).collect();
+        for _ in 0..EXCHANGES_MAX {
+            if !self.host.serve(now, &mut self.software, brain) {
+                break;
+            }
+        }
+        for (index, (port, before)) in self.numbers.iter().zip(before).enumerate() {
+            self.odometer.disown(index, misses(&self.host, port) - before);
+        }
+        // What comes now is new, or so late that to take it twice is better than not at all.
+        self.host.take_since(Time::default());
     }
 
     /// Takes the card's counters of its ports over.
     fn count(&mut self, ports: &mut Ports) {
+        self.count_by(ports, Odometer::look);
+    }
+
+    /// Counts what the card is known to have received when it cannot be asked any more.
+    fn count_last(&mut self, ports: &mut Ports) {
+        let to_host = |host: &Host<_>, port: &PortNo| host.misses(*port).taken;
+        let taken: Vec<_> = self.numbers.iter().map(|port| to_host(&self.host, port)).collect();
+        self.count_by(ports, |odometer, _| {
+            taken.iter().enumerate().for_each(|(index, taken)| odometer.end(index, *taken));
+        });
+    }
+
+    fn count_by(
+        &mut self,
+        ports: &mut Ports,
+        look: impl FnOnce(&mut Odometer, &Registers<RemoteBus>),
+    ) {
         let before: Vec<_> = (0..self.numbers.len()).map(|index| self.passed(index)).collect();
-        self.odometer.look(&self.registers);
+        look(&mut self.odometer, &self.registers);
         for (index, (received, sent)) in before.into_iter().enumerate() {
             let (received_now, sent_now) = self.passed(index);
             let received = received_now.since(received).unwrap_or_default();
@@ -360,8 +391,9 @@ impl RemotePath {
     fn passed(&self, index: usize) -> (Counts, Counts) {
         let read = |counter| self.odometer.read(index, counter);
         let counts = |packets, bytes| Counts { packets: read(packets), bytes: read(bytes) };
+        let refused = Counts { packets: read(PortRegister::RxRefused), bytes: 0 };
         (
-            counts(PortRegister::RxPackets, PortRegister::RxBytes),
+            counts(PortRegister::RxPackets, PortRegister::RxBytes) + refused,
             counts(PortRegister::TxPackets, PortRegister::TxBytes),
         )
     }

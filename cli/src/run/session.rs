@@ -1,6 +1,7 @@
 //! A run in progress: wires, forwarder, brain, control socket; its event loop.
 
 use super::brain::Brain;
+use super::explain::text_of;
 use super::forwarder::Forwarder;
 use super::history::{History, Sample};
 use super::ports::Ports;
@@ -10,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::server::Server;
 use crate::live::Live;
+use crate::reproducer::Reproducer;
 use std::time::Duration;
 use twinpath_flow::time::Time;
 
@@ -220,6 +222,7 @@ impl Session {
             self.advance();
         }
         self.now = self.forwarder.read_counters(self.now, &mut self.brain);
+        self.keep_findings();
         self.ports.flush();
     }
 
@@ -233,10 +236,31 @@ impl Session {
             server.serve(real_now, |request| answer::answer(self, &request));
             self.server = Some(server);
         }
+        self.keep_findings();
         if self.live.is_due(real_now) {
             let received = self.received();
             let fates = self.forwarder.fates(received);
             self.live.show(real_now, received, &fates, self.elapsed());
+        }
+    }
+
+    /// Writes differences between card and rules to files.
+    fn keep_findings(&mut self) {
+        for finding in std::mem::take(&mut self.brain.findings) {
+            let rules = self.brain.pipeline().iter().map(|placed| text_of(&placed.rule) + "\n");
+            let kept = Reproducer::new(&finding, &self.config, rules.collect());
+            let folder = &self.config.shadow.folder;
+            match kept.save(folder) {
+                Ok(Some(path)) => {
+                    let told = format!("kept for `twinpath replay`: {}", path.display());
+                    self.brain.events.event(self.now, told);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let told = format!("{}: cannot keep a divergence: {error}", folder.display());
+                    self.brain.events.error(self.now, told);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod flows;
 pub(crate) mod replace;
+pub(crate) mod replay;
 pub(crate) mod stats;
 pub(crate) mod why;
 

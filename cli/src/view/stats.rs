@@ -1,7 +1,7 @@
 //! Statistics for people.
 
 use super::{known, lines, share, table};
-use crate::statistics::{Packets, Statistics};
+use crate::statistics::{Packets, ShadowView, Statistics};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String
     }
     if let Some(card) = &statistics.card {
         let _ = writeln!(text, "\ncard {}: {}", card.name, card.health);
+        text += &shadow(statistics.shadow.as_ref());
         let mut rows = table(&["table", "used", "capacity", "mask"], &[1, 2]);
         for each in &card.tables {
             let mask = each.mask.clone().unwrap_or_default();
@@ -85,6 +86,19 @@ fn head(statistics: &Statistics, wall: Option<Duration>) -> String {
         let _ = writeln!(text, "card counters unknown from {from:.3} s to {until:.3} s");
     }
     text
+}
+
+fn shadow(shadow: Option<&ShadowView>) -> String {
+    match shadow {
+        None => "checked against the rules: not, it cannot mirror what it forwards\n".to_owned(),
+        Some(ShadowView { sample: 0, .. }) => {
+            "checked against the rules: not, by choice\n".to_owned()
+        }
+        Some(shadow) => format!(
+            "checked against the rules: {} samples, {} skipped, {} differ, {} flows quarantined\n",
+            shadow.judged, shadow.skipped, shadow.diverged, shadow.quarantined
+        ),
+    }
 }
 
 fn ports(statistics: &Statistics) -> String {

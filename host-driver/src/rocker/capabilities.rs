@@ -37,6 +37,7 @@ pub(crate) fn none() -> Capabilities {
         generations: false,
         hold_frames: 0,
         queues: 0,
+        mirror: false,
     }
 }
 

@@ -206,6 +206,7 @@ impl<I: RockerIo> Queue<I> {
             // The device has none; the host takes the one in force.
             generation: Generation(0),
             time: Time(self.shared.now.load(Ordering::Relaxed)),
+            mirror: None,
         };
         let io = &self.io;
         let frame = buffer.plus(u64::from(TLV_BYTES));

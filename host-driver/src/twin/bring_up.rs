@@ -100,6 +100,7 @@ pub(super) fn no_capabilities() -> Capabilities {
         generations: false,
         hold_frames: 0,
         queues: 0,
+        mirror: false,
     }
 }
 
@@ -288,6 +289,7 @@ impl<B: Bus + 'static> Twin<B> {
         }
         active.commands.publish(bus);
         if active.setup.answered == total {
+            bus.write32(register::MIRROR_SAMPLE.offset, self.settings.mirror_sample);
             bus.write32(register::CONTROL.offset, control::RINGS | control::TABLES);
             self.phase = Phase::Enabling(deadline);
         }

@@ -82,6 +82,7 @@ pub fn capabilities(card: &Capability, queues: u16) -> Capabilities {
         generations: true,
         hold_frames: if card.hold_entries == 0 { 0 } else { small(card.hold_frames) },
         queues,
+        mirror: card.actions & action::MIRROR != 0,
     }
 }
 

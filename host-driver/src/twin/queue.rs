@@ -7,10 +7,13 @@ use crate::nic::{CardQueue, RxSink, TxFrame};
 use std::sync::Arc;
 use twinpath_abi::bus::{Bus, Iova};
 use twinpath_abi::entry::NO_ENTRY;
-use twinpath_abi::receive::{RECEIVE_BYTES, Receive, ReceiveReason, SEQUENCE_WORD};
+use twinpath_abi::receive::{self, RECEIVE_BYTES, Receive, ReceiveReason, SEQUENCE_WORD};
 use twinpath_abi::register::{QUEUE_ARRAY, QUEUE_STRIDE, Register, queue};
 use twinpath_abi::transmit::{TRANSMIT_BYTES, Transmit};
-use twinpath_flow::card::{DeathCause, EntryId, Generation, Reason, RxMeta};
+use twinpath_flow::card::{
+    DeathCause, EntryId, Generation, MirrorOrder, MirrorPart, Mirrored, Reason, RxMeta,
+};
+use twinpath_flow::counters::Counts;
 use twinpath_flow::port::PortNo;
 
 /// Shortest frame the card sends (`docs/nic-abi.md` §12.1).
@@ -129,7 +132,31 @@ impl<B: Bus> Queue<B> {
             entry: (descriptor.entry != NO_ENTRY).then_some(EntryId(descriptor.entry)),
             generation: Generation(descriptor.generation),
             time: self.around.clock.host_time(descriptor.timestamp),
+            mirror: self.mirror(descriptor, reason)?,
         })
+    }
+
+    fn mirror(&self, descriptor: &Receive, reason: Reason) -> Result<Option<Mirrored>, DeathCause> {
+        if reason != Reason::Mirror {
+            return Ok(None);
+        }
+        let garbage = DeathCause::Garbage;
+        let mirror = &descriptor.mirror;
+        let part = if mirror.part == 0 {
+            MirrorPart::Received {
+                sent: mirror.parts,
+                order: match mirror.order.ok_or(garbage)? {
+                    receive::MirrorOrder::Sampled => MirrorOrder::Sampled,
+                    receive::MirrorOrder::First => MirrorOrder::First,
+                    receive::MirrorOrder::Successor => MirrorOrder::Successor,
+                },
+                counts: Counts { packets: mirror.packets, bytes: mirror.bytes },
+            }
+        } else {
+            let left_by = self.around.ports.get(usize::from(mirror.left_by)).ok_or(garbage)?;
+            MirrorPart::Sent(*left_by)
+        };
+        Ok(Some(Mirrored { sample: mirror.sample, part }))
     }
 
     fn receive(&mut self, max: usize, sink: &mut dyn RxSink) -> Result<usize, DeathCause> {

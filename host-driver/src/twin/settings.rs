@@ -15,6 +15,9 @@ pub struct Settings {
     pub transmit_log2: u32,
     /// The card must be up within this time after a reset was asked for.
     pub reset_deadline: Duration,
+    /// About one in so many frames that the card decides is mirrored to the host; 0 for none. Cards
+    /// that cannot mirror ignore it.
+    pub mirror_sample: u32,
     /// A command must be answered within this time.
     pub command_deadline: Duration,
     /// The heartbeat must move within this time.
@@ -29,6 +32,7 @@ impl Default for Settings {
             receive_log2: 9,
             transmit_log2: 9,
             reset_deadline: Duration::from_secs(2),
+            mirror_sample: 0,
             command_deadline: Duration::from_secs(1),
             // Found dead within 10 ms when polled every millisecond.
             heartbeat_deadline: Duration::from_millis(8),

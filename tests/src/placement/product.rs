@@ -250,6 +250,7 @@ fn capabilities(room: usize) -> Capabilities {
         generations: true,
         hold_frames: 0,
         queues: 1,
+        mirror: false,
     }
 }
 

@@ -5,6 +5,7 @@ use twinpath_flow::card::Event;
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind};
 use twinpath_flow::rule::Rule;
 use twinpath_flow::text::parse_rules;
+use twinpath_offload::Settings;
 use twinpath_offload::io::Input;
 
 /// A card between two ports without wires.
@@ -30,12 +31,13 @@ impl Bench {
         };
         let ports = Arc::new(PortTable::new(vec![port(1), port(2)]).unwrap());
         let now = Time::from_secs(1);
-        let mut brain = Brain::new(Arc::clone(&ports), rules(text, &ports), now);
+        let mut brain =
+            Brain::new(Arc::clone(&ports), rules(text, &ports), Settings::default(), now);
         brain.settle(now, None);
         let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
         let mut profile = Profile::named("tiny").unwrap();
         profile.ports = 2;
-        let mut card = CardPath::new(profile, &ports, 1, software, now);
+        let mut card = CardPath::new(profile, &ports, (1, 100), software, now);
         let now = card.bring_up(now, &mut brain).unwrap();
         Self { ports, brain, card, now }
     }

@@ -12,7 +12,7 @@ use twinpath_abi::completion::{COMPLETION_BYTES, Completion, Counters, Status};
 use twinpath_abi::entry::{EntryImage, NO_ENTRY};
 use twinpath_abi::key::KeyBytes;
 use twinpath_abi::memory::SharedMemory;
-use twinpath_abi::receive::{RECEIVE_BYTES, Receive, ReceiveReason};
+use twinpath_abi::receive::{MirrorPart, RECEIVE_BYTES, Receive, ReceiveReason};
 use twinpath_abi::register::{self, Register, control, queue, status};
 use twinpath_abi::transmit::{TRANSMIT_BYTES, Transmit};
 
@@ -207,6 +207,7 @@ impl Fake {
             mark: 0,
             port: 1,
             reason: Some(ReceiveReason::NoEntry),
+            mirror: MirrorPart::NONE,
             sequence,
         };
         change(&mut descriptor);

@@ -47,6 +47,7 @@ impl Shape {
             generations: self.generations,
             hold_frames: if self.hold { 64 } else { 0 },
             queues: 1,
+            mirror: false,
         }
     }
 }

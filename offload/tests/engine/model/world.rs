@@ -121,6 +121,7 @@ impl World {
                 self.note_lost();
                 self.card = None;
             }
+            Output::Diverged(finding) => panic!("nothing was mirrored: {finding:?}"),
             Output::Event(event) => self.events.push(event),
         }
     }
