@@ -53,6 +53,22 @@ pub(crate) enum Request {
     Events,
 }
 
+impl Request {
+    /// Whether it changes the rules in place.
+    pub(crate) const fn changes_rules(&self) -> bool {
+        match self {
+            Self::RulesAdd { .. } | Self::RulesDel { .. } => true,
+            Self::RulesReplace { dry_run, .. } => !*dry_run,
+            Self::Stats
+            | Self::Flows { .. }
+            | Self::Explain { .. }
+            | Self::Reasons
+            | Self::RulesDump
+            | Self::Events => false,
+        }
+    }
+}
+
 /// One answer: one line of JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,8 @@
 //!
 //! At most [`CLIENTS_MAX`] clients are connected; later ones are closed at once. A client that
 //! takes longer than [`IDLE`] to send a request or to read any of its answer is closed, as is one
-//! whose request is longer than [`REQUEST_MAX`].
+//! whose request is longer than [`REQUEST_MAX`]. An answer to a change of rules waits until the change
+//! is in force everywhere, so that who has it may rely on it.
 
 use super::REQUEST_MAX;
 use super::path::{self, SocketError};
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinpath_flow::card::Generation;
 use twinpath_flow::time::Time;
 
 /// Clients connected at once.
@@ -20,8 +22,14 @@ pub(crate) const CLIENTS_MAX: usize = 16;
 /// How long a client may take to send a request, or to read any part of its answer.
 pub(crate) const IDLE: Duration = Duration::from_secs(5);
 
+/// How long an answer waits for its change; then the client is told that it is still under way.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(3);
+
 /// Bytes read from one client in one round.
 const READ_MAX: usize = 1 << 16;
+
+/// An answer, and the generation that must be in force before it is given.
+pub(crate) type Reply = (Answer, Option<Generation>);
 
 /// Listens, reads requests, sends answers.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ struct Client {
     searched: usize,
     outgoing: Vec<u8>,
     sent: usize,
+    /// What `outgoing` waits for.
+    held: Option<Generation>,
     progress: Time,
 }
 
@@ -63,11 +73,22 @@ impl Server {
         self.clients.iter().map(|client| client.progress.after(IDLE)).min()
     }
 
+    /// Whether an answer waits that can be given when `in_force` is in force.
+    pub(crate) fn can_answer(&self, in_force: Generation) -> bool {
+        self.clients.iter().any(|client| client.held.is_some_and(|until| until <= in_force))
+    }
+
     /// Takes new clients, answers complete requests with `answer`, and sends what can be sent.
     /// `now` is real time.
-    pub(crate) fn serve(&mut self, now: Time, mut answer: impl FnMut(Request) -> Answer) {
+    pub(crate) fn serve(
+        &mut self,
+        now: Time,
+        in_force: Generation,
+        mut answer: impl FnMut(Request) -> Reply,
+    ) {
         self.accept(now);
         self.clients.retain_mut(|client| {
+            client.release(now, in_force);
             client.work(now, &mut answer).is_ok() && now.since(client.progress) < IDLE
         });
     }
@@ -83,6 +104,7 @@ impl Server {
                     searched: 0,
                     outgoing: Vec::new(),
                     sent: 0,
+                    held: None,
                     progress: now,
                 });
             }
@@ -99,13 +121,27 @@ impl Drop for Server {
 
 impl Client {
     fn is_sending(&self) -> bool {
-        self.sent < self.outgoing.len()
+        self.held.is_none() && self.sent < self.outgoing.len()
+    }
+
+    /// Lets the answer go when what it waits for has come, or does not come.
+    fn release(&mut self, now: Time, in_force: Generation) {
+        let Some(until) = self.held else { return };
+        if until <= in_force {
+            self.held = None;
+        } else if now.since(self.progress) >= HOLD_MAX {
+            self.held = None;
+            let told = "the rules are changed, but not in force yet: the card does not confirm";
+            let answer = serde_json::to_vec(&Answer::Failed(told.to_owned()));
+            self.outgoing = answer.unwrap_or_default();
+            self.outgoing.push(b'\n');
+        }
     }
 
     /// An error means that the client is done with.
-    fn work(&mut self, now: Time, answer: &mut impl FnMut(Request) -> Answer) -> io::Result<()> {
+    fn work(&mut self, now: Time, answer: &mut impl FnMut(Request) -> Reply) -> io::Result<()> {
         self.send(now)?;
-        if self.is_sending() {
+        if self.held.is_some() || self.is_sending() {
             return Ok(());
         }
         let open = self.receive()?;
@@ -113,10 +149,11 @@ impl Client {
         if let Some(end) = end {
             let line: Vec<u8> = self.incoming.drain(..=self.searched + end).collect();
             self.searched = 0;
-            let reply = match serde_json::from_slice(&line) {
+            let (reply, held) = match serde_json::from_slice(&line) {
                 Ok(request) => answer(request),
-                Err(error) => Answer::Refused(format!("not a request: {error}")),
+                Err(error) => (Answer::Refused(format!("not a request: {error}")), None),
             };
+            self.held = held;
             self.outgoing = serde_json::to_vec(&reply)?;
             self.outgoing.push(b'\n');
             self.sent = 0;
@@ -176,8 +213,33 @@ mod tests {
         Server::open(&path).unwrap()
     }
 
-    fn echo(request: Request) -> Answer {
-        Answer::Ok(json!(format!("{request:?}")))
+    fn echo(request: Request) -> Reply {
+        (Answer::Ok(json!(format!("{request:?}"))), None)
+    }
+
+    #[test]
+    fn an_answer_waits_until_its_change_is_in_force() {
+        let mut server = server("held");
+        let client = UnixStream::connect(&server.path).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let ask = || (&client).write_all(b"{\"ask\":\"stats\"}\n").unwrap();
+        let read = || {
+            let mut text = [0; 200];
+            let length = (&client).read(&mut text).unwrap_or(0);
+            String::from_utf8_lossy(&text[..length]).into_owned()
+        };
+        let change = |request| (echo(request).0, Some(Generation(4)));
+        ask();
+        server.serve(Time(0), Generation(3), change);
+        server.serve(Time(1), Generation(3), change);
+        assert_eq!((read().as_str(), server.can_answer(Generation(3))), ("", false));
+        assert!(server.can_answer(Generation(4)));
+        server.serve(Time(2), Generation(4), change);
+        assert_eq!(read(), "{\"ok\":\"Stats\"}\n");
+        ask();
+        server.serve(Time(3), Generation(3), change);
+        server.serve(Time::from_secs(4), Generation(3), change);
+        assert!(read().contains("not in force yet"));
     }
 
     #[test]
@@ -185,9 +247,9 @@ mod tests {
         let mut server = server("pieces");
         let mut client = UnixStream::connect(&server.path).unwrap();
         client.write_all(br#"{"ask":"#).unwrap();
-        server.serve(Time(0), echo);
+        server.serve(Time(0), Generation(0), echo);
         client.write_all(b"\"stats\"}\n").unwrap();
-        server.serve(Time(1), echo);
+        server.serve(Time(1), Generation(0), echo);
         let mut line = String::new();
         BufReader::new(&client).read_line(&mut line).unwrap();
         assert_eq!(line, "{\"ok\":\"Stats\"}\n");
@@ -197,10 +259,10 @@ mod tests {
     fn idle_flooding_and_surplus_clients_are_closed() {
         let mut server = server("hostile");
         let idle = UnixStream::connect(&server.path).unwrap();
-        server.serve(Time::from_secs(0), echo);
+        server.serve(Time::from_secs(0), Generation(0), echo);
         assert_eq!(server.clients.len(), 1);
         assert_eq!(server.deadline(), Some(Time::from_secs(5)));
-        server.serve(Time::from_secs(6), echo);
+        server.serve(Time::from_secs(6), Generation(0), echo);
         assert_eq!(server.clients.len(), 0);
         drop(idle);
 
@@ -208,14 +270,14 @@ mod tests {
         flood.set_nonblocking(true).unwrap();
         // Ends: the server takes what is sent until it has had enough.
         while flood.write(&[b'x'; 1 << 16]).is_ok_and(|sent| sent > 0) {
-            server.serve(Time::from_secs(6), echo);
+            server.serve(Time::from_secs(6), Generation(0), echo);
         }
         assert_eq!(server.clients.len(), 0);
 
         let many: Vec<_> = (0..40).map(|_| UnixStream::connect(&server.path).unwrap()).collect();
-        server.serve(Time::from_secs(7), echo);
-        server.serve(Time::from_secs(7), echo);
-        server.serve(Time::from_secs(7), echo);
+        server.serve(Time::from_secs(7), Generation(0), echo);
+        server.serve(Time::from_secs(7), Generation(0), echo);
+        server.serve(Time::from_secs(7), Generation(0), echo);
         assert_eq!(server.clients.len(), CLIENTS_MAX);
         drop(many);
     }
@@ -225,8 +287,8 @@ mod tests {
         let mut server = server("garbage");
         let mut client = UnixStream::connect(&server.path).unwrap();
         client.write_all(b"hello\n{\"ask\":\"events\"}\n").unwrap();
-        server.serve(Time(0), echo);
-        server.serve(Time(0), echo);
+        server.serve(Time(0), Generation(0), echo);
+        server.serve(Time(0), Generation(0), echo);
         let mut reader = BufReader::new(&client);
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();

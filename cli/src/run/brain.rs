@@ -87,6 +87,16 @@ impl Brain {
         self.generation
     }
 
+    /// The generation in force.
+    pub(crate) fn in_force(&self) -> Generation {
+        self.pending.as_ref().map_or(self.generation, |(next, _)| Generation(next.0 - 1))
+    }
+
+    /// The generation that has all changes asked for, once it is in force.
+    pub(crate) const fn newest(&self) -> Generation {
+        if self.changed { Generation(self.generation.0 + 1) } else { self.generation }
+    }
+
     /// The ports rules may name.
     pub(crate) const fn ports(&self) -> &Arc<PortTable> {
         &self.ports

@@ -184,6 +184,10 @@ impl Session {
             Some(self.end()),
             Some(self.now.after(SLEEP_MAX)),
         ];
+        let answer = |server: &Server| server.can_answer(self.brain.in_force());
+        if self.server.as_ref().is_some_and(answer) {
+            return;
+        }
         let due = events.into_iter().flatten().min().unwrap_or(self.now);
         poll::wait(due.since(self.clock.now()), &self.ports, self.server.as_ref(), &self.signals);
     }
@@ -223,6 +227,7 @@ impl Session {
         }
         self.now = self.forwarder.read_counters(self.now, &mut self.brain);
         self.keep_findings();
+        self.attend();
         self.ports.flush();
     }
 
@@ -233,7 +238,13 @@ impl Session {
             self.reload();
         }
         if let Some(mut server) = self.server.take() {
-            server.serve(real_now, |request| answer::answer(self, &request));
+            let in_force = self.brain.in_force();
+            server.serve(real_now, in_force, |request| {
+                let answer = answer::answer(self, &request);
+                let newest = self.brain.newest();
+                let wait = request.changes_rules() && newest > self.brain.in_force();
+                (answer, wait.then_some(newest))
+            });
             self.server = Some(server);
         }
         self.keep_findings();
