@@ -72,7 +72,9 @@ pub enum DropCause {
     Encap,
     /// The pool had no buffer for this copy.
     NoBuffer,
-    /// Too long for a buffer after encapsulation. Only this copy.
+    /// The pool had no buffer for the controller's copy, which no port would have sent.
+    NoControllerBuffer,
+    /// Too long for a buffer after encapsulation or pushes. Only this copy.
     TooLong,
 }
 
@@ -81,7 +83,8 @@ pub enum DropCause {
 pub struct Dropped {
     /// Why.
     pub cause: DropCause,
-    /// Physical output port for `MtuOut`, tunnel port for `Encap`, else the physical input port.
+    /// Physical output port for `MtuOut`, `NoBuffer` and `TooLong`, tunnel port for `Encap`, else the
+    /// physical input port.
     pub port: PortNo,
 }
 

@@ -128,6 +128,10 @@ impl Software {
         for dropped in self.outbox.drops.drain(..) {
             match dropped.cause {
                 DropCause::Rules => self.tally.dropped += 1,
+                DropCause::NoControllerBuffer => {
+                    let text = "no buffer for a packet to the controller".to_owned();
+                    brain.events.repeated(now, "times", text);
+                }
                 DropCause::MtuIn => self.tally.mtu_in += 1,
                 DropCause::Malformed | DropCause::NoPort => self.tally.malformed += 1,
                 DropCause::Encap => {

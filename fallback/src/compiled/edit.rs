@@ -21,6 +21,16 @@ impl Set {
         Self { field, value: value.to_be_bytes(), mask: mask.to_be_bytes() }
     }
 
+    /// The field.
+    pub(super) const fn field(&self) -> Field {
+        self.field
+    }
+
+    /// New bits and bits written.
+    pub(super) const fn bits(&self) -> (u128, u128) {
+        (u128::from_be_bytes(self.value), u128::from_be_bytes(self.mask))
+    }
+
     /// Executes it.
     pub(super) fn run(&self, frame: &mut [u8], layout: &Layout) {
         match self.field {

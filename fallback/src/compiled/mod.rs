@@ -1,18 +1,32 @@
 //! Flows as small programs: the steps of a flow, compiled once, executed on each packet in place.
+//!
+//! A program is a list of operations. Those at its beginning that edit the first bytes of the frame
+//! are also kept as [`rewrite::Rewrite`]s, one for each shape of packets seen: then they are one
+//! masked write. The list itself is the general way, and the meaning of the other.
 
 mod checksum;
 mod crc32c;
 mod edit;
 mod encap;
+mod rewrite;
+mod run;
+#[cfg(test)]
+mod tests;
 
-use crate::outbox::{ControllerCopy, DropCause, Dropped, Outbox, Transmission};
+use crate::outbox::{DropCause, Dropped, Outbox, Transmission};
 use crate::packet::{Packet, PacketPool};
 use edit::Set;
 use encap::{Carried, Encap};
+use rewrite::Rewrite;
+use run::Run;
 use twinpath_flow::field::Field;
-use twinpath_flow::parse::{Layout, Network, Parsed};
-use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_flow::key::Key;
+use twinpath_flow::parse::{Layout, Parsed};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::steps::{Flow, Step};
+
+/// Most shapes of packets for which a program keeps a rewrite; a further one takes the last's place.
+const SHAPES_MAX: usize = 16;
 
 /// One operation on a packet.
 #[derive(Debug)]
@@ -37,6 +51,12 @@ enum Op {
 #[derive(Debug)]
 pub(crate) struct Program {
     ops: Box<[Op]>,
+    /// Operations at the beginning that a rewrite can hold.
+    edits: usize,
+    /// The port and its limit, when all that follows the edits is one output to a physical port.
+    only: Option<(PortNo, usize)>,
+    /// The edits for the shapes of packets seen so far, the last used first.
+    rewrites: Vec<Rewrite>,
     /// No operation sends the packet anywhere (the controller is nowhere).
     is_drop: bool,
 }
@@ -51,18 +71,32 @@ pub(crate) struct Effects<'a> {
 }
 
 impl Effects<'_> {
-    /// Drops a packet.
+    /// Drops a received packet.
     pub(crate) fn drop_packet(&mut self, cause: DropCause, packet: Packet) {
         self.out.drops.push(Dropped { cause, port: packet.port });
         self.pool.give(packet);
     }
 }
 
+/// What a program depends on besides the flow's steps and the ports: what outer headers are made of
+/// and the flow demands. Flows whose steps and context are equal have equal programs.
+pub(crate) fn context(flow: &Flow, ports: &PortTable) -> Key {
+    let mut context = Key::ZERO;
+    let is_tunnel =
+        |step: &Step| matches!(*step, Step::Output(port) if ports.tunnel(port).is_some());
+    if flow.steps.iter().any(is_tunnel) {
+        for field in [Field::EthType, Field::IpTos, Field::TunId, Field::TunDst, Field::Qfi] {
+            context.set(field, flow.matching.value.get(field));
+        }
+    }
+    context
+}
+
 impl Program {
     /// Compiles the steps of a flow.
     pub(crate) fn new(flow: &Flow, ports: &PortTable) -> Self {
         // What the outer headers read: the flow demands it, or a step sets it.
-        let mut known = flow.matching.value;
+        let mut known = context(flow, ports);
         let mut carried = Carried::default();
         let mut ops = Vec::with_capacity(flow.steps.len());
         for step in &flow.steps {
@@ -79,211 +113,120 @@ impl Program {
                 Step::PushVlan(tpid) => ops.push(Op::PushVlan(tpid.to_be_bytes())),
                 Step::PopVlan => ops.push(Op::PopVlan),
                 Step::DecTtl => ops.push(Op::DecTtl),
-                Step::Output(port) => match ports.tunnel(port) {
-                    Some(tunnel) => {
-                        let over = ports.find(tunnel.over);
-                        let mtu = over.map_or(usize::MAX, mtu_out);
-                        ops.push(Op::Tunnel(Box::new(Encap::new(
-                            (port, tunnel),
-                            &known,
-                            carried,
-                            mtu,
-                        ))));
-                    }
-                    None => {
-                        let mtu = ports.find(port).map_or(usize::MAX, mtu_out);
-                        ops.push(Op::Output { port, mtu });
-                    }
-                },
+                Step::Output(port) => ops.push(output(port, ports, &known, carried)),
                 Step::Controller { max_len } => {
                     ops.push(Op::Controller { max_len: usize::from(max_len) });
                 }
             }
         }
-        Self { ops: ops.into(), is_drop: flow.is_drop() }
+        let edits = ops.iter().take_while(|op| Rewrite::may_hold(op)).count();
+        let only = match ops[edits..] {
+            [Op::Output { port, mtu }] => Some((port, mtu)),
+            _ => None,
+        };
+        let is_drop = flow.is_drop();
+        Self { ops: ops.into(), edits, only, rewrites: Vec::new(), is_drop }
     }
 
     /// Executes the program on a packet, which ends in `effects`.
-    pub(crate) fn run(&self, packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
-        if self.is_drop {
-            effects.out.drops.push(Dropped { cause: DropCause::Rules, port: packet.port });
+    ///
+    /// Almost all packets of almost all programs are edited by one rewrite, if at all, and sent
+    /// through one port: that is compiled into the caller.
+    #[inline(always)]
+    pub(crate) fn run(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+        let Some((port, mtu)) = self.only else {
+            return self.run_any(packet, parsed, effects);
+        };
+        if !self.edit(&mut packet, &parsed.layout) {
+            return self.run_rest(0, packet, parsed, effects);
         }
-        let Some((last, ops)) = self.ops.split_last() else {
+        if packet.len() > mtu {
+            effects.out.drops.push(Dropped { cause: DropCause::MtuOut, port });
             return effects.pool.give(packet);
-        };
-        let mut run = Run { packet, layout: parsed.layout, parsed, effects };
-        if !run.decapsulate() {
-            run.drop_copy(DropCause::TooLong);
-            return run.end();
         }
-        for op in ops {
-            run.execute(op);
-        }
-        run.execute_last(last);
+        effects.out.transmissions.push(Transmission { port, packet });
     }
-}
 
-fn mtu_out(port: &twinpath_flow::port::Port) -> usize {
-    port.mtu_out.map_or(usize::MAX, usize::from)
-}
-
-/// A program at work on a packet.
-struct Run<'a, 'b> {
-    packet: Packet,
-    /// Where the headers are now.
-    layout: Layout,
-    /// The packet as received.
-    parsed: &'a Parsed,
-    effects: &'a mut Effects<'b>,
-}
-
-impl Run<'_, '_> {
-    /// Leaves the inner frame of a tunnel packet.
-    fn decapsulate(&mut self) -> bool {
-        self.packet.pull_front(usize::from(self.layout.strip));
-        if self.layout.prepend == 0 {
+    /// Takes off tunnel headers and executes the edits. `false` when the edits are still to be
+    /// done, the long way.
+    #[inline(always)]
+    fn edit(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
+        let is_bare = layout.prepend == 0;
+        packet.pull_front(usize::from(layout.strip));
+        if !is_bare {
+            open_link_header(packet);
+        }
+        if self.edits == 0 && is_bare {
             return true;
         }
-        let Some(frame) = self.packet.push_front(14) else {
-            return false;
-        };
-        frame[..12].fill(0);
-        frame[12..14].copy_from_slice(&self.layout.prepend.to_be_bytes());
-        true
-    }
-
-    /// Executes an operation that others follow: an output takes a copy.
-    fn execute(&mut self, op: &Op) {
-        match op {
-            Op::Output { port, mtu } => {
-                if self.fits(*port, *mtu)
-                    && let Some(copy) = self.copy()
-                {
-                    self.send(*port, copy);
-                }
-            }
-            Op::Tunnel(encap) => {
-                if let Some(copy) = self.copy() {
-                    self.send_tunnelled(encap, copy);
-                }
-            }
-            Op::Controller { max_len } => {
-                if let Some(copy) = self.copy() {
-                    self.send_to_controller(*max_len, copy);
-                }
-            }
-            Op::Set(set) => set.run(self.packet.frame_mut(), &self.layout),
-            Op::PushVlan(tpid) => self.push_vlan(*tpid),
-            Op::PopVlan => self.pop_vlan(),
-            Op::DecTtl => self.decrement_ttl(),
+        if let Some(rewrite) = self.rewrites.first()
+            && rewrite.fits(layout)
+        {
+            return rewrite.run(packet) || self.edit_later(packet, layout);
         }
+        self.edit_by_other(packet, layout)
     }
 
-    /// Executes the last operation, which needs no copy.
-    fn execute_last(mut self, op: &Op) {
-        match op {
-            Op::Output { port, mtu } => {
-                if self.fits(*port, *mtu) {
-                    let Self { packet, effects, .. } = self;
-                    effects.out.transmissions.push(Transmission { port: *port, packet });
-                } else {
-                    self.end();
-                }
-            }
-            _ => {
-                self.execute(op);
-                self.end();
-            }
+    /// As `edit`, by another rewrite than the one used last, or by a new one.
+    #[cold]
+    #[inline(never)]
+    fn edit_by_other(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
+        let place = self.rewrites.iter().position(|rewrite| rewrite.fits(layout));
+        let place = place.unwrap_or_else(|| {
+            self.rewrites.truncate(SHAPES_MAX - 1);
+            self.rewrites.push(Rewrite::new(&self.ops[..self.edits], layout));
+            self.rewrites.len() - 1
+        });
+        self.rewrites.swap(0, place);
+        self.rewrites[0].run(packet) || self.edit_later(packet, layout)
+    }
+
+    /// Prepares what `edit` leaves to the operations.
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::unused_self, reason = "stands where a rewrite would")]
+    fn edit_later(&self, packet: &mut Packet, layout: &Layout) -> bool {
+        if layout.prepend != 0 {
+            let frame = packet.frame_mut();
+            frame[..12].fill(0);
+            frame[12..14].copy_from_slice(&layout.prepend.to_be_bytes());
         }
-    }
-
-    fn end(self) {
-        self.effects.pool.give(self.packet);
-    }
-
-    fn fits(&mut self, port: PortNo, mtu: usize) -> bool {
-        if self.packet.len() <= mtu {
-            return true;
-        }
-        self.effects.out.drops.push(Dropped { cause: DropCause::MtuOut, port });
         false
     }
 
-    fn copy(&mut self) -> Option<Packet> {
-        let Some(mut copy) = self.effects.pool.take() else {
-            self.drop_copy(DropCause::NoBuffer);
-            return None;
-        };
-        copy.copy_from(&self.packet);
-        Some(copy)
-    }
-
-    fn drop_copy(&mut self, cause: DropCause) {
-        self.effects.out.drops.push(Dropped { cause, port: self.packet.port });
-    }
-
-    fn send(&mut self, port: PortNo, packet: Packet) {
-        self.effects.out.transmissions.push(Transmission { port, packet });
-    }
-
-    fn send_tunnelled(&mut self, encap: &Encap, mut packet: Packet) {
-        match encap.run(&mut packet, &self.layout, self.parsed) {
-            Ok(()) => self.send(encap.over(), packet),
-            Err(dropped) => {
-                self.effects.out.drops.push(dropped);
-                self.effects.pool.give(packet);
-            }
+    /// A program that drops, or with more than one output, or with other operations.
+    #[inline(never)]
+    fn run_any(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+        if self.is_drop {
+            effects.out.drops.push(Dropped { cause: DropCause::Rules, port: packet.port });
         }
-    }
-
-    fn send_to_controller(&mut self, max_len: usize, mut packet: Packet) {
-        let len = packet.len();
-        packet.truncate(max_len);
-        let in_port = self.parsed.key.get(Field::InPort);
-        let in_port = PortNo(u16::try_from(in_port).expect("a field of 16 bits"));
-        self.effects.out.controller.push(ControllerCopy { packet, in_port, len });
-    }
-
-    /// Opens 4 bytes behind the addresses; the tag has vid 0 and pcp 0.
-    fn push_vlan(&mut self, tpid: [u8; 2]) {
-        let Some(frame) = self.packet.push_front(4) else {
-            self.drop_copy(DropCause::TooLong);
-            return;
-        };
-        frame.copy_within(4..16, 0);
-        frame[12..14].copy_from_slice(&tpid);
-        frame[14..16].fill(0);
-        self.layout.tags = self.layout.tags.saturating_add(1);
-        self.shift(4);
-    }
-
-    fn pop_vlan(&mut self) {
-        if self.layout.tags == 0 {
-            return;
+        if self.ops.is_empty() {
+            return effects.pool.give(packet);
         }
-        self.packet.frame_mut().copy_within(0..12, 4);
-        self.packet.pull_front(4);
-        self.layout.tags -= 1;
-        self.shift(-4);
+        let done = if self.edit(&mut packet, &parsed.layout) { self.edits } else { 0 };
+        self.run_rest(done, packet, parsed, effects);
     }
 
-    fn shift(&mut self, by: i16) {
-        let Layout { l3, l4, end, checksum, .. } = &mut self.layout;
-        for at in [l3, l4, end, checksum] {
-            if *at != 0 {
-                *at = at.saturating_add_signed(by);
-            }
-        }
+    /// Executes the operations from the one at `first`.
+    #[inline(never)]
+    fn run_rest(&self, first: usize, packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+        Run::new(packet, parsed, effects).execute(&self.ops[first..]);
     }
+}
 
-    fn decrement_ttl(&mut self) {
-        let at = match self.layout.network {
-            Network::Ipv4 => usize::from(self.layout.l3) + 8,
-            Network::Ipv6 => usize::from(self.layout.l3) + 7,
-            Network::None | Network::Arp => return,
-        };
-        let frame = self.packet.frame_mut();
-        let ttl = frame[at].saturating_sub(1);
-        Set::new(Field::IpTtl, u128::from(ttl), 0xff).run(frame, &self.layout);
-    }
+/// Room for an Ethernet header, whose bytes are to be written.
+fn open_link_header(packet: &mut Packet) {
+    packet.push_front(14).expect("the tunnel headers taken off are longer");
+}
+
+fn output(port: PortNo, ports: &PortTable, known: &Key, carried: Carried) -> Op {
+    let Some(tunnel) = ports.tunnel(port) else {
+        return Op::Output { port, mtu: ports.find(port).map_or(usize::MAX, mtu_out) };
+    };
+    let mtu = ports.find(tunnel.over).map_or(usize::MAX, mtu_out);
+    Op::Tunnel(Box::new(Encap::new((port, tunnel), known, carried, mtu)))
+}
+
+fn mtu_out(port: &Port) -> usize {
+    port.mtu_out.map_or(usize::MAX, usize::from)
 }

@@ -167,7 +167,7 @@ impl SoftwarePath {
         let Ok(flow) = phase.slow_path.translate(&work.parsed.key) else {
             return self.except(packet, work, effects);
         };
-        let program = Program::new(&flow, &phase.slow_path.pipeline().ports);
+        let mut program = Program::new(&flow, &phase.slow_path.pipeline().ports);
         if self.store.len() >= self.settings.flow_limit {
             self.totals.flow_limit += 1;
             let counts = Counts::one(packet.len());

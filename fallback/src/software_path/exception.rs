@@ -24,13 +24,15 @@ pub(super) fn execute(
     }
     out.drops.extend(outcome.losses.iter().map(|cause| dropped(*cause, packet.port)));
     for (port, frame) in &outcome.outputs {
-        if let Some(copy) = copy(&packet, frame, effects) {
+        let no_buffer = Dropped { cause: DropCause::NoBuffer, port: *port };
+        if let Some(copy) = copy(&packet, frame, no_buffer, effects) {
             effects.out.transmissions.push(Transmission { port: *port, packet: copy });
         }
     }
     let in_port = PortNo(u16::try_from(in_port).expect("a field of 16 bits"));
+    let no_buffer = Dropped { cause: DropCause::NoControllerBuffer, port: packet.port };
     for frame in &outcome.controller {
-        if let Some(copy) = copy(&packet, frame, effects) {
+        if let Some(copy) = copy(&packet, frame, no_buffer, effects) {
             let len = copy.len();
             effects.out.controller.push(ControllerCopy { packet: copy, in_port, len });
         }
@@ -39,16 +41,22 @@ pub(super) fn execute(
 }
 
 /// A packet with the bytes of `frame`, received as `packet` was.
-fn copy(packet: &Packet, frame: &[u8], effects: &mut Effects<'_>) -> Option<Packet> {
+fn copy(
+    packet: &Packet,
+    frame: &[u8],
+    no_buffer: Dropped,
+    effects: &mut Effects<'_>,
+) -> Option<Packet> {
     let Some(mut copy) = effects.pool.take() else {
-        effects.out.drops.push(Dropped { cause: DropCause::NoBuffer, port: packet.port });
+        effects.out.drops.push(no_buffer);
         return None;
     };
     (copy.port, copy.time, copy.generation) = (packet.port, packet.time, packet.generation);
     if copy.fill(frame) {
         return Some(copy);
     }
-    effects.drop_packet(DropCause::TooLong, copy);
+    effects.out.drops.push(Dropped { cause: DropCause::TooLong, port: no_buffer.port });
+    effects.pool.give(copy);
     None
 }
 
