@@ -199,7 +199,12 @@ impl Engine {
                 _ => Err(WhyNot::Covered),
             };
         }
-        let scarce = found.first().is_none_or(|spot| ledger.table(spot.table).is_ternary());
+        // No exact bank takes it now: none has a mask for it, or those that have are full.
+        let takes = |spot: &Spot| {
+            let table = ledger.table(spot.table);
+            !table.is_ternary() && table.has_room()
+        };
+        let scarce = !found.iter().any(takes);
         if scarce && mask_under_way {
             return Err(WhyNot::Pending);
         }

@@ -6,7 +6,7 @@ use crate::model::world::World;
 use crate::timeouts::{SHAPE, key, run};
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{Capabilities, Epoch, Generation};
+use twinpath_flow::card::{Capabilities, Done, Epoch, Event, Generation};
 use twinpath_flow::edit::FoldError;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, Line, MaskedKey};
@@ -151,4 +151,30 @@ fn operations_under_way_are_bounded_and_removals_are_not_lost() {
         operations += usize::from(matches!(output, Output::Card(_)));
     }
     assert_eq!(operations, 4);
+}
+
+#[test]
+fn flows_of_one_mask_fill_every_bank() {
+    let shape = Shape { banks: 3, bank_capacity: 40, ternary_capacity: 8, ..SHAPE };
+    let mut engine = Engine::new(Settings::default(), pipeline(&[RuleId(1)], 0, 0), Time(0));
+    let (capabilities, epoch) = (Arc::new(shape.capabilities()), Epoch(1));
+    engine.handle(Time(0), Input::CardUp { capabilities, epoch, generation: Generation(0) });
+    for index in 0..150 {
+        let key = Key::ZERO.with(Field::TunId, index.into());
+        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
+        let matching = MaskedKey::new(&key, mask);
+        let rules = vec![RuleId(1)];
+        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
+        let id = FlowId { index, generation: 0 };
+        let from = Generation(0);
+        engine.handle(Time(0), Input::FlowMade { id, flow, key, from, until: None });
+        while let Some(output) = engine.poll_output() {
+            if let Output::Card(op) = output {
+                let result = Ok(Done::default());
+                engine.handle(Time(0), Input::Card(Event::Done { tag: op.tag(), result }));
+            }
+        }
+    }
+    let used: Vec<u32> = engine.tables().iter().map(|table| table.used).collect();
+    assert_eq!(used, [40, 40, 40, 4], "the ternary table keeps half its places for other masks");
 }

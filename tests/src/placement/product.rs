@@ -97,6 +97,7 @@ impl Product {
         };
         let capabilities = Arc::new(capabilities(setting.room));
         product.tell(Input::CardUp { capabilities, epoch: Epoch(1), generation: Generation(0) });
+        product.settle();
         product
     }
 
@@ -116,12 +117,17 @@ impl Product {
                 Some((_, op)) => self.execute(op),
                 None => self.tell(Input::Timeout),
             }
+            self.settle();
         }
         self.now = now;
     }
 
     fn tell(&mut self, input: Input) {
         self.engine.handle(self.now, input);
+    }
+
+    /// Does what the engine wants, until it wants no more.
+    fn settle(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Card(op) => {
@@ -209,6 +215,7 @@ impl Product {
             self.hits_told += 1;
             self.tell(Input::Hit { id, key });
         }
+        self.settle();
         false
     }
 }
