@@ -179,7 +179,7 @@ impl Default for Settings {
             threshold: 0,
             updates_per_second: 200_000,
             specialisations: 64,
-            hysteresis_percent: 120,
+            hysteresis_percent: 105,
             ops_in_flight: 1024,
             shadow_per_second: 2_000,
             line_rate_bps: 1_600_000_000_000,

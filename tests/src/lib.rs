@@ -1,6 +1,7 @@
 //! System tests: shared harness.
 //!
 //! - [`bench_card`]: the simulated card with its driver, stepped by hand.
+//! - [`heap`]: counts heap bytes, for benchmarks.
 //! - [`judge`]: cases (ports, rules, packets), outcomes of a device under test, their comparison.
 //! - [`ovs`]: Open vSwitch 3.1 as the independent judge, without root.
 //! - [`guest`]: QEMU with a real kernel, VFIO and a `rocker` switch; `./check guest`.
@@ -20,6 +21,7 @@ pub mod binary;
 pub mod capture;
 pub mod generated;
 pub mod guest;
+pub mod heap;
 pub mod judge;
 pub mod mask;
 pub mod netns;

@@ -226,11 +226,15 @@ impl SoftFlow {
     }
 }
 
-fn key(flow: u32) -> Key {
+/// The key of a packet of that flow.
+#[must_use]
+pub fn key(flow: u32) -> Key {
     Key::ZERO.with(Field::InPort, 1).with(Field::IpDst, flow.into())
 }
 
-fn exact(key: &Key) -> Flow {
+/// The flow of exactly that key.
+#[must_use]
+pub fn exact(key: &Key) -> Flow {
     let mask = Key::ZERO.with(Field::InPort, 0xffff).with(Field::IpDst, u128::MAX);
     Flow {
         matching: MaskedKey::new(key, mask),
@@ -261,7 +265,9 @@ fn capabilities(room: usize) -> Capabilities {
     }
 }
 
-fn pipeline() -> Arc<Pipeline> {
+/// One rule, two ports.
+#[must_use]
+pub fn pipeline() -> Arc<Pipeline> {
     let port = |number| Port {
         number: PortNo(number),
         name: format!("p{number}"),

@@ -1,0 +1,345 @@
+//! `bench/host_cost`: what placement costs the host: installation, sweep, memory, control thread.
+//!
+//! Engine and driver are the product's; the card is the simulated one, whose own time is not counted.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its purpose")]
+
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_abi::capability::Bank;
+use twinpath_abi::memory::SharedMemory;
+use twinpath_abi::register::BAR_BYTES;
+use twinpath_flow::card::{Event, FlowOp, Generation};
+use twinpath_flow::counters::Counts;
+use twinpath_flow::sample::Random;
+use twinpath_flow::steps::{Flow, FlowId};
+use twinpath_flow::time::Time;
+use twinpath_host_driver::nic::SmartNic as _;
+use twinpath_host_driver::twin::{self, Twin, dma_bytes};
+use twinpath_hw_sim::{Card, Profile};
+use twinpath_offload::{Engine, Input, Output, Settings};
+use twinpath_tests::heap::{Counting, live_bytes};
+use twinpath_tests::placement::product::{exact, key, pipeline};
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// Flows told to the engine before the driver is given their operations.
+const BATCH: usize = 1024;
+
+/// Places of the card of the installation figures.
+const PLACES: u32 = 1 << 20;
+
+const USAGE: &str = "\
+usage: bench/host_cost
+
+Measures, in thread CPU time of engine and driver, against the simulated card:
+installation of flows around a half full and a 95 % full table, a sweep of all
+counters, heap bytes per offloaded flow, and the control thread at 100,000 new
+flows a second with 1,000,000 flows in software and a card of 65,536.
+
+example:
+  bench/host_cost";
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
+}
+
+/// Engine, driver and card.
+struct Rig {
+    engine: Engine,
+    driver: Twin<SharedMemory>,
+    card: Card<SharedMemory>,
+    operations: VecDeque<FlowOp>,
+    events: Vec<Event>,
+    now: Time,
+    /// CPU time of the host's part.
+    spent: Duration,
+    /// Heap bytes of the host's part.
+    heap: i64,
+    wants_sweep: bool,
+    wants_counts: bool,
+    removed: Vec<FlowId>,
+}
+
+impl Rig {
+    fn new(places: u32, hold_frames: u32) -> Self {
+        let mut profile = Profile::named("large").expect("a profile");
+        profile.banks = vec![Bank { slots: places / 4 - 8, stash: 32 }];
+        profile.ternary = 0;
+        profile.hold_frames = hold_frames;
+        (profile.command_latency_ns, profile.command_interval_ns) = (0, 0);
+        let pipeline = pipeline();
+        let ports = (*pipeline.ports).clone();
+        profile.ports = 2;
+        let settings = twin::Settings { command_log2: 12, ..twin::Settings::default() };
+        let arena = dma_bytes(&settings, &ports, profile.capacity());
+        let memory = SharedMemory::new(BAR_BYTES, arena, 8);
+        let card = Card::new(profile, memory.clone());
+        let before = live_bytes();
+        let limits =
+            Settings { updates_per_second: u32::MAX, ops_in_flight: 4096, ..Settings::default() };
+        let engine = Engine::new(limits, pipeline, Time(0));
+        let driver = Twin::attach(Arc::new(memory), ports, settings, Time(0));
+        let mut rig = Self {
+            engine,
+            driver,
+            card,
+            operations: VecDeque::new(),
+            events: Vec::new(),
+            now: Time(0),
+            spent: Duration::ZERO,
+            heap: live_bytes() - before,
+            wants_sweep: false,
+            wants_counts: false,
+            removed: Vec::new(),
+        };
+        // Ends: the driver gives up by its own deadline of virtual time.
+        while rig.engine.tables().is_empty() {
+            rig.now.0 += 10_000;
+            rig.turn();
+            assert!(rig.now < Time::from_secs(10), "the card did not come up");
+        }
+        rig
+    }
+
+    /// Runs a part of the host's work on the clock.
+    fn host<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let (start, heap) = (cpu(), live_bytes());
+        let result = work(self);
+        self.spent += cpu().saturating_sub(start);
+        self.heap += live_bytes() - heap;
+        result
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Card(op) => self.operations.push_back(op),
+                Output::SweepWanted => self.wants_sweep = true,
+                Output::SoftwareCountsWanted => self.wants_counts = true,
+                Output::RemoveFlow { id, .. } => self.removed.push(id),
+                _ => {}
+            }
+        }
+    }
+
+    fn poll(&mut self) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        self.driver.poll(self.now, &mut events);
+        let moved = !events.is_empty();
+        for event in events.drain(..) {
+            if let Event::Up(epoch) = event {
+                let capabilities = Arc::new(self.driver.capabilities().clone());
+                let generation = Generation(0);
+                self.tell(Input::CardUp { capabilities, epoch, generation });
+            }
+            self.tell(Input::Card(event));
+        }
+        self.events = events;
+        let accepted = self.driver.submit(self.now, self.operations.make_contiguous());
+        self.operations.drain(..accepted);
+        moved || accepted > 0
+    }
+
+    /// One exchange; whether anything moved.
+    fn turn(&mut self) -> bool {
+        let moved = self.host(Self::poll);
+        self.card.step(self.now.0);
+        moved
+    }
+
+    fn settle(&mut self) {
+        // Ends: the card answers every operation, and answers do not repeat.
+        while self.turn() || !self.operations.is_empty() {}
+    }
+
+    fn made(&mut self, index: u32, flow: &Arc<Flow>) {
+        let id = FlowId { index, generation: 0 };
+        let (flow, key, from) = (Arc::clone(flow), key(index), Generation(0));
+        self.tell(Input::FlowMade { id, flow, key, from, until: None });
+    }
+
+    /// Tells of flows in batches; host time per flow.
+    fn install(&mut self, flows: &[Arc<Flow>], first: usize) -> Duration {
+        let spent = self.spent;
+        for (batch, part) in flows.chunks(BATCH).enumerate() {
+            self.now.0 += 1000;
+            self.host(|rig| {
+                for (offset, flow) in part.iter().enumerate() {
+                    let index = first + batch * BATCH + offset;
+                    rig.made(u32::try_from(index).expect("few flows"), flow);
+                }
+            });
+            self.settle();
+        }
+        let count = u32::try_from(flows.len().max(1)).expect("few flows");
+        (self.spent - spent) / count
+    }
+
+    /// A sweep of all counters; its host time.
+    fn sweep(&mut self) -> Duration {
+        let spent = self.spent;
+        let mut swept = None;
+        while swept.is_none() {
+            self.now.0 += 1000;
+            swept = self.host(|rig| rig.driver.sweep_counters(rig.now, &mut rig.engine));
+            self.card.step(self.now.0);
+            self.host(Self::poll);
+        }
+        self.host(|rig| rig.tell(Input::Swept(swept.expect("just got"))));
+        self.spent - spent
+    }
+}
+
+fn flows(range: std::ops::Range<u32>) -> Vec<Arc<Flow>> {
+    range.map(|index| Arc::new(exact(&key(index)))).collect()
+}
+
+fn rate(per_flow: Duration) -> f64 {
+    1e3 / per_flow.as_nanos().max(1) as f64
+}
+
+fn installation(hold_frames: u32) {
+    let mut rig = Rig::new(PLACES, hold_frames);
+    let share = |percent: usize| PLACES as usize * percent / 100;
+    let all = flows(0..PLACES);
+    // Its round ends and what it does every time is a part of the price.
+    rig.install(&all[..share(45)], 0);
+    let half = rig.install(&all[share(45)..share(55)], share(45));
+    let bytes = rig.heap / i64::try_from(share(55)).expect("few");
+    rig.install(&all[share(55)..share(93)], share(55));
+    let full = rig.install(&all[share(93)..share(95)], share(93));
+    println!("install, hold {hold_frames:2}, table half full   {:6.2} M/s", rate(half));
+    println!("install, hold {hold_frames:2}, table 95 % full   {:6.2} M/s", rate(full));
+    let offloaded = rig.engine.totals().offloaded;
+    let entries = i64::try_from(offloaded.max(1)).expect("few");
+    println!(
+        "heap per offloaded flow, engine and driver: {} B at 55 %, {} B at 95 %",
+        bytes,
+        rig.heap / entries
+    );
+    if hold_frames == 0 {
+        rig.sweep();
+        let mut times: Vec<Duration> = (0..5).map(|_| rig.sweep()).collect();
+        times.sort_unstable();
+        println!(
+            "sweep of {offloaded} counters            {:6.1} ms",
+            times[2].as_secs_f64() * 1e3
+        );
+    }
+}
+
+/// Software flows that come, are used a few times and go; elephants in the card.
+fn control_thread() {
+    const NEW_PER_MS: u32 = 100;
+    let mut rig = Rig::new(65_536, 0);
+    let mut random = Random::new(5);
+    let warm = 11_000;
+    let total = warm + 2000;
+    let all = flows(0..65_536 + NEW_PER_MS * total);
+    rig.install(&all[..65_536], 0);
+    let mut counts: Vec<Counts> = vec![Counts::default(); all.len()];
+    let mut touched: Vec<u32> = Vec::new();
+    let mut next = 65_536;
+    let (mut latencies, mut busy, mut free_at) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for ms in 0..total {
+        rig.now = Time(rig.now.0.max(u64::from(ms) * 1_000_000));
+        let new: Vec<u32> = (next..next + NEW_PER_MS).collect();
+        next += NEW_PER_MS;
+        // Each flow has some more packets within its first seconds.
+        let again: Vec<u32> = (0..4 * NEW_PER_MS)
+            .map(|_| {
+                let age = NEW_PER_MS as usize * (1 + random.below(2000));
+                (next as usize).saturating_sub(age).max(65_536)
+            })
+            .map(|index| u32::try_from(index).expect("few flows"))
+            .collect();
+        let spent = rig.spent;
+        rig.host(|rig| {
+            for index in &new {
+                rig.made(*index, &all[*index as usize]);
+            }
+            for index in &again {
+                let id = FlowId { index: *index, generation: 0 };
+                rig.tell(Input::Hit { id, key: key(*index) });
+            }
+            rig.tell(Input::Timeout);
+        });
+        for index in new.iter().chain(&again) {
+            counts[*index as usize] += Counts::one(60);
+            touched.push(*index);
+        }
+        rig.settle();
+        serve_round(&mut rig, &counts, &mut touched);
+        rig.settle();
+        let cost = rig.spent - spent;
+        if ms >= warm {
+            let arrival = Duration::from_millis((ms - warm).into());
+            free_at = free_at.max(arrival) + cost;
+            latencies.push(free_at - arrival);
+            busy += cost;
+        }
+    }
+    latencies.sort_unstable();
+    let at = |permille: usize| latencies[latencies.len() * permille / 1000].as_secs_f64() * 1e3;
+    println!("flows in software                        {:9}", rig.engine.totals().flow_count);
+    println!(
+        "control thread at 100,000 new flows/s    {:6.1} % of a core",
+        busy.as_secs_f64() / 2.0 * 100.0
+    );
+    println!(
+        "first packet to decision, p50 p99 p99.9  {:6.2} {:6.2} {:6.2} ms",
+        at(500),
+        at(990),
+        at(999)
+    );
+}
+
+/// What a round asks for: counts of software, a sweep, flows to drop.
+fn serve_round(rig: &mut Rig, counts: &[Counts], touched: &mut Vec<u32>) {
+    if std::mem::take(&mut rig.wants_counts) {
+        touched.sort_unstable();
+        touched.dedup();
+        rig.host(|rig| {
+            let now = rig.now;
+            for index in touched.drain(..) {
+                let id = FlowId { index, generation: 0 };
+                let (counts, last_used) = (counts[index as usize], Some(now));
+                rig.tell(Input::SoftwareCounts { id, counts, last_used });
+            }
+            rig.tell(Input::SoftwareReported);
+        });
+    }
+    if std::mem::take(&mut rig.wants_sweep) {
+        rig.sweep();
+    }
+    let removed = std::mem::take(&mut rig.removed);
+    rig.host(|rig| {
+        for id in removed {
+            let counts = counts[id.index as usize];
+            rig.tell(Input::FlowGone { id, counts, last_used: None });
+        }
+    });
+}
+
+fn main() -> ExitCode {
+    if let Some(argument) = std::env::args().nth(1) {
+        let help = matches!(argument.as_str(), "--help" | "-h");
+        println!("{USAGE}");
+        if !help {
+            eprintln!("host_cost: unknown argument {argument}");
+        }
+        return if help { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
+    installation(0);
+    installation(64);
+    control_thread();
+    ExitCode::SUCCESS
+}
