@@ -4,7 +4,7 @@ use super::action_set::ActionSet;
 use super::state::State;
 use twinpath_flow::action::{Action, Instructions, OutPort};
 use twinpath_flow::field::Field;
-use twinpath_flow::key::{Key, MaskedKey};
+use twinpath_flow::key::Key;
 use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::port::{OuterTos, PortNo, TunnelKind};
 use twinpath_flow::steps::Step;
@@ -18,12 +18,10 @@ pub struct TtlExpires;
 #[derive(Debug)]
 pub(super) struct Composer<'a> {
     pipeline: &'a Pipeline,
-    /// Key of the packet as received.
-    received: &'a Key,
     /// The packet now.
     pub(super) state: State,
-    /// What the steps so far demand of packets.
-    pub(super) matching: MaskedKey,
+    /// Bits that packets must have in common for the steps so far.
+    pub(super) mask: Key,
     /// Steps so far.
     pub(super) steps: Vec<Step>,
     set: ActionSet,
@@ -34,14 +32,13 @@ pub(super) struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
-    /// Nothing composed yet.
-    pub(super) fn new(pipeline: &'a Pipeline, received: &'a Key) -> Self {
+    /// Nothing composed yet; `steps` is empty and lends its memory.
+    pub(super) fn new(pipeline: &'a Pipeline, received: &Key, steps: Vec<Step>) -> Self {
         Self {
             pipeline,
-            received,
             state: State::new(*received),
-            matching: MaskedKey::default(),
-            steps: Vec::new(),
+            mask: Key::ZERO,
+            steps,
             set: ActionSet::default(),
             has_tunnel_target: false,
             has_qfi: false,
@@ -50,7 +47,7 @@ impl<'a> Composer<'a> {
 
     /// Demands that these bits of the present key are what they are.
     pub(super) fn constrain(&mut self, bits: &Key) {
-        self.state.constrain(bits, self.received, &mut self.matching);
+        self.state.constrain(bits, &mut self.mask);
     }
 
     /// Carries out what a rule says, but for going to another table.
@@ -174,7 +171,7 @@ impl<'a> Composer<'a> {
 
     /// Bits of a field as it is now; the flow then depends on them.
     pub(super) fn read(&mut self, field: Field, bits: u128) -> u128 {
-        self.state.constrain_field(field, bits, self.received, &mut self.matching);
+        self.state.constrain_field(field, bits, &mut self.mask);
         self.state.key.get(field) & bits
     }
 }

@@ -1,110 +1,157 @@
 //! Which bits prove that no better rule matched: the fewest that decide it.
 
-use super::state::State;
-use super::table::{Group, Table, deciding_bits};
+use super::dimension::{Level, deciding_bits};
+use super::group::{FEW, Group, other_metadata};
+use super::scratch::{Scratch, Visit};
+use super::sets::{add, first, keep, meet, remove};
+use super::table::Table;
 use twinpath_flow::field::Field;
-use twinpath_flow::key::{Key, MaskedKey};
+use twinpath_flow::key::Key;
 use twinpath_flow::pipeline::PlacedRule;
 
-/// Groups up to this size are looked at rule by rule, which finds fewer bits; larger ones field by
-/// field, which is fast.
-const SMALL_GROUP: usize = 64;
-
-/// A packet in front of a table it has passed.
+/// A table that a packet has passed, with its rules.
 #[derive(Debug)]
-pub(super) struct Visit<'a> {
-    /// The packet's state at the lookup.
-    pub(super) state: State,
-    /// The table's index.
+pub(super) struct Passed<'a> {
+    pub(super) visit: Visit,
     pub(super) table: &'a Table,
-    /// The table's rules.
     pub(super) rules: &'a [PlacedRule],
-    /// Place of the rule that won, if one matched.
-    pub(super) winner: Option<usize>,
 }
 
-impl Visit<'_> {
-    /// Adds to `matching` what keeps every rule that would have beaten the winner from matching.
-    pub(super) fn exclude_better(&self, received: &Key, matching: &mut MaskedKey) {
-        let winner = self.winner.map(|place| (place, self.rules[place].rule.priority));
-        for group in &self.table.groups {
-            if winner.is_some_and(|(_, priority)| group.priority < priority) {
-                break;
-            }
-            let better = match winner {
-                Some((place, priority)) if group.priority == priority => {
-                    group.places.partition_point(|other| *other < place)
-                }
-                _ => group.places.len(),
-            };
-            if better > 0 {
-                self.exclude_group(group, better, received, matching);
-            }
-        }
-    }
-
-    /// Excludes the first `better` rules of a group, none of which matches.
-    fn exclude_group(
-        &self,
-        group: &Group,
-        better: usize,
-        received: &Key,
-        matching: &mut MaskedKey,
-    ) {
-        let known = self.state.known(matching);
-        if group.mask.is_subset_of(&known) {
+impl Passed<'_> {
+    /// Adds to `mask` what keeps every rule that would have beaten the winner from matching.
+    pub(super) fn exclude_better(&self, mask: &mut Key, scratch: &mut Scratch) {
+        let Self { visit, table, .. } = self;
+        let is_better = |group: &Group| visit.winner.is_none_or(|winner| group.places[0] < winner);
+        // Groups are in the order of their first places.
+        let better = table.groups.partition_point(is_better);
+        if better == 0 {
             return;
         }
-        let all = better == group.places.len();
-        if all && group.places.len() > SMALL_GROUP {
-            let key = &self.state.key;
-            let best = group
-                .fields
-                .iter()
-                .filter_map(|values| {
-                    let bits = values.deciding_bits(key.get(values.field))?;
-                    Some((cost(values.field, bits & !known.get(values.field)), values.field, bits))
-                })
-                .min();
-            if let Some((_, field, bits)) = best {
-                self.state.constrain_field(field, bits, received, matching);
-                return;
+        let mut open = std::mem::take(&mut scratch.candidates);
+        open.clear();
+        open.resize(table.indexed.div_ceil(64).max(1), 0);
+        (0..better.min(table.indexed)).for_each(|group| add(&mut open, group));
+        let mut known = visit.state.known(mask);
+        self.exclude_known(&known, &mut open, scratch);
+        while let Some(index) = first(&open, 0) {
+            let group = &table.groups[index];
+            if let Some((field, level)) = self.cheapest_level(index, &known, scratch) {
+                visit.state.constrain_field(field, level.bits, mask);
+                known = visit.state.known(mask);
+                keep(&mut open, table.sets.row(level.row));
+            } else {
+                self.exclude_rules(group, mask, scratch);
+                known = visit.state.known(mask);
+                remove(&mut open, index);
             }
         }
-        let mut open = self.undecided(group, &group.places[..better], &known);
-        while !open.is_empty() {
-            let known = self.state.known(matching);
-            let (field, bits) = self.best_bits(group, &open, &known);
-            self.state.constrain_field(field, bits, received, matching);
-            let known = self.state.known(matching);
-            open = self.undecided(group, &open, &known);
+        for group in &table.groups[better..better] {
+            self.exclude_rules(group, mask, scratch);
+        }
+        scratch.candidates = open;
+    }
+
+    /// Takes out the groups that bits known anyway exclude.
+    fn exclude_known(&self, known: &Key, open: &mut [u64], scratch: &mut Scratch) {
+        let Self { visit, table, .. } = self;
+        for (index, dimension) in table.dimensions.iter().enumerate() {
+            if !meet(open, table.sets.row(dimension.users)) {
+                continue;
+            }
+            let levels = table.walk(index, &visit.state, visit.paths, scratch);
+            let unknown = dimension.subject.field().map_or(0, |field| !known.get(field));
+            let free = levels.iter().take_while(|level| level.bits & unknown == 0).last();
+            if let Some(level) = free {
+                keep(open, table.sets.row(level.row));
+            }
         }
     }
 
-    /// Those of `places` whose rules agree with the packet on all known bits.
-    fn undecided(&self, group: &Group, places: &[usize], known: &Key) -> Vec<usize> {
-        let known = group.mask.and(known);
-        let value = self.state.key.and(&known);
-        let agrees = |place: &&usize| {
-            let matching = &self.rules[**place].rule.matching;
-            self.state.metadata & matching.metadata_mask == matching.metadata
-                && value.matches(&matching.key.value.and(&known), &known)
-        };
-        places.iter().filter(agrees).copied().collect()
+    /// The cheapest bits of one field that exclude a whole group.
+    fn cheapest_level(
+        &self,
+        index: usize,
+        known: &Key,
+        scratch: &mut Scratch,
+    ) -> Option<(Field, Level)> {
+        let Self { visit, table, .. } = self;
+        let mut best: Option<((u32, Field), Level)> = None;
+        for number in &table.groups[index].dimensions {
+            let number = usize::from(*number);
+            let Some(field) = table.dimensions[number].subject.field() else { continue };
+            let levels = table.walk(number, &visit.state, visit.paths, scratch);
+            let level = levels.iter().find(|level| !table.sets.has(level.row, index));
+            if let Some(level) = level {
+                let rank = (cost(field, level.bits & !known.get(field)), field);
+                if best.is_none_or(|(other, _)| rank < other) {
+                    best = Some((rank, *level));
+                }
+            }
+        }
+        best.map(|((_, field), level)| (field, level))
+    }
+
+    /// Excludes the rules of a group that would beat the winner, none of which matches.
+    fn exclude_rules(&self, group: &Group, mask: &mut Key, scratch: &mut Scratch) {
+        let state = &self.visit.state;
+        let mut known = state.known(mask);
+        if group.is_decided_by(&known) {
+            return;
+        }
+        let winner = self.visit.winner;
+        let mut open = std::mem::take(&mut scratch.open);
+        open.clear();
+        if group.places.len() <= FEW {
+            group.undecided(group.better_than(winner), &state.key, &known, &mut open);
+        } else if let Some((field, places)) = group.rarest(&state.key) {
+            // Then only these are left.
+            state.constrain_field(field, self.distinction(group, field), mask);
+            if places.len() > FEW {
+                state.constrain(&group.mask, mask);
+            } else {
+                open.extend(places.iter().filter(|place| winner.is_none_or(|best| **place < best)));
+            }
+        }
+        open.retain(|place| !other_metadata(&self.rules[*place as usize], state));
+        loop {
+            known = state.known(mask);
+            open.retain(|place| self.is_undecided(*place, &known));
+            if open.is_empty() {
+                break;
+            }
+            let (field, bits) = self.best_bits(group, &open, &known);
+            state.constrain_field(field, bits, mask);
+        }
+        scratch.open = open;
+    }
+
+    /// The bits of a field that tell the packet from all rules of a group that want another value.
+    fn distinction(&self, group: &Group, field: Field) -> u128 {
+        let value = self.visit.state.key.get(field);
+        let dimensions = group.dimensions.iter().map(|at| &self.table.dimensions[usize::from(*at)]);
+        let own = dimensions.filter(|dimension| dimension.subject.field() == Some(field));
+        let bits = own.map(|dimension| dimension.distinction(value)).reduce(|a, b| a | b);
+        bits.unwrap_or_else(|| group.mask.get(field))
+    }
+
+    /// Whether a rule agrees with the packet on all known bits.
+    fn is_undecided(&self, place: u32, known: &Key) -> bool {
+        let wanted = &self.rules[place as usize].rule.matching.key;
+        let bits = wanted.mask.and(known);
+        wanted.value.and(&bits) == self.visit.state.key.and(&bits)
     }
 
     /// The cheapest bits of one field that exclude all rules at `open`, or else the cheapest that
     /// exclude the first of them.
-    fn best_bits(&self, group: &Group, open: &[usize], known: &Key) -> (Field, u128) {
+    fn best_bits(&self, group: &Group, open: &[u32], known: &Key) -> (Field, u128) {
         let mut best_of_all = None;
         let mut best_of_first = None;
-        for values in &group.fields {
-            let (field, mask) = (values.field, values.mask);
-            let value = self.state.key.get(field);
+        for (field, mask) in group.fields.iter().copied() {
+            let value = self.visit.state.key.get(field);
             let mut bits = 0;
             let mut excluded = 0;
             for place in open {
-                let wanted = self.rules[*place].rule.matching.key.value.get(field);
+                let wanted = self.rules[*place as usize].rule.matching.key.value.get(field);
                 let differing = (value ^ wanted) & mask;
                 if differing == 0 {
                     continue;

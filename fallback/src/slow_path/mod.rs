@@ -8,18 +8,25 @@
 mod action_set;
 mod compose;
 mod deciding;
+mod dimension;
+mod group;
 mod prerequisite;
+mod scratch;
+mod sets;
 mod state;
 mod table;
 mod tidy;
+mod trie;
 
 use compose::Composer;
 pub use compose::TtlExpires;
-use deciding::Visit;
+use deciding::Passed;
+pub use scratch::Scratch;
+use scratch::Visit;
 use std::sync::Arc;
 use table::Table;
 use tidy::tidy;
-use twinpath_flow::key::Key;
+use twinpath_flow::key::{Key, MaskedKey};
 use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::steps::Flow;
 
@@ -50,38 +57,75 @@ impl SlowPath {
     /// # Errors
     /// The packet's TTL expires on the way, so that it is an exception.
     pub fn translate(&self, key: &Key) -> Result<Flow, TtlExpires> {
-        let mut composer = Composer::new(&self.pipeline, key);
-        let mut visits: Vec<Visit<'_>> = Vec::new();
-        let mut passed = Vec::new();
+        let mut scratch = Scratch::default();
+        self.translate_into(key, &mut scratch)?;
+        Ok(scratch.flow)
+    }
+
+    /// As [`Self::translate`], in memory that is used again and again: nothing is allocated once it
+    /// has grown to what the rules need.
+    ///
+    /// # Errors
+    /// The packet's TTL expires on the way, so that it is an exception.
+    pub fn translate_into<'s>(
+        &self,
+        key: &Key,
+        scratch: &'s mut Scratch,
+    ) -> Result<&'s Flow, TtlExpires> {
+        let mut mask = self.walk(key, scratch)?;
+        for index in 0..scratch.visits.len() {
+            let visit = scratch.visits[index];
+            let table = &self.tables[usize::from(visit.table)];
+            let rules = self.pipeline.table(visit.table);
+            Passed { visit, table, rules }.exclude_better(&mut mask, scratch);
+        }
+        let flow = &mut scratch.flow;
+        flow.matching = MaskedKey::new(key, mask);
+        tidy(&mut flow.steps, &flow.matching);
+        Ok(flow)
+    }
+
+    /// Walks the tables: steps, rules and TTL threshold to `scratch`, and the tables passed. Returns
+    /// the bits that the rules which matched, and the steps, read.
+    ///
+    /// # Errors
+    /// The TTL expires; steps and rules are those up to there.
+    fn walk(&self, key: &Key, scratch: &mut Scratch) -> Result<Key, TtlExpires> {
+        scratch.clear();
+        let steps = std::mem::take(&mut scratch.flow.steps);
+        let mut composer = Composer::new(&self.pipeline, key, steps);
+        let result = self.compose(&mut composer, scratch);
+        let decrements = composer.state.decrements();
+        scratch.flow.ttl_threshold = (decrements > 0).then_some(decrements);
+        let mask = composer.mask;
+        scratch.flow.steps = composer.steps;
+        result.map(|()| mask)
+    }
+
+    fn compose(
+        &self,
+        composer: &mut Composer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), TtlExpires> {
         let mut next = Some(0_u8);
         // Ends: a rule only goes to a later table, and beyond the last nothing matches.
         while let Some(number) = next.take() {
             let Some(table) = self.tables.get(usize::from(number)) else {
                 break;
             };
-            let rules = self.pipeline.table(number);
+            let paths = scratch.paths.len();
+            let winner = table.lookup(&composer.state, paths, scratch);
             let state = composer.state;
-            let winner = table.lookup(&state.key, state.metadata);
-            visits.push(Visit { state, table, rules, winner });
-            let Some(winner) = winner.map(|place| &rules[place]) else {
+            scratch.visits.push(Visit { state, table: number, winner, paths });
+            let Some(place) = winner else {
                 break;
             };
-            passed.push(winner.id);
+            let winner = &self.pipeline.table(number)[place as usize];
+            scratch.flow.rules.push(winner.id);
             composer.constrain(&winner.rule.matching.key.mask);
             composer.execute(&winner.rule.instructions)?;
             next = winner.rule.instructions.goto_table.filter(|table| *table > number);
         }
-        composer.finish()?;
-        let mut matching = composer.matching;
-        for visit in &visits {
-            visit.exclude_better(key, &mut matching);
-        }
-        let decrements = composer.state.decrements();
-        Ok(Flow {
-            steps: tidy(&composer.steps, &matching),
-            matching,
-            ttl_threshold: (decrements > 0).then_some(decrements),
-            rules: passed,
-        })
+        composer.finish()
     }
 }

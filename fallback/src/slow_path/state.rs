@@ -1,7 +1,7 @@
 //! A packet's key on its way through the tables, and where each of its bits came from.
 
 use twinpath_flow::field::Field;
-use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::key::{Key, Line};
 
 /// Where the bits of a tag field come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct State {
     tags: [Tag; 2],
     /// Decrements of the received TTL.
     decrements: u8,
+    /// Nothing was changed: each bit is that of the received key.
+    is_as_received: bool,
 }
 
 impl State {
@@ -37,6 +39,7 @@ impl State {
             written: Key::ZERO,
             tags: [Tag::Received(Field::VlanTci), Tag::Received(Field::InnerVlanTci)],
             decrements: 0,
+            is_as_received: true,
         }
     }
 
@@ -52,6 +55,7 @@ impl State {
 
     /// Overwrites bits of a field.
     pub(super) fn set(&mut self, field: Field, value: u128, mask: u128) {
+        self.is_as_received = false;
         let kept = self.key.get(field) & !mask;
         self.key.set(field, kept | (value & mask));
         self.written.or_field(field, mask);
@@ -59,6 +63,7 @@ impl State {
 
     /// Decrements the TTL, which must be above 0.
     pub(super) fn decrement_ttl(&mut self) {
+        self.is_as_received = false;
         self.key.set(Field::IpTtl, self.key.get(Field::IpTtl) - 1);
         if !self.is_written(Field::IpTtl) {
             self.decrements += 1;
@@ -85,15 +90,19 @@ impl State {
         self.set(Field::InnerVlanTpid, 0, 0xffff);
     }
 
-    /// The bits of the present key that `matching` or the pipeline fixes.
-    pub(super) fn known(&self, matching: &MaskedKey) -> Key {
-        let mut known = matching.mask;
-        if self.decrements > 0 && matching.mask.get(Field::IpTtl) != 0xff {
+    /// The bits of the present key that are known for all packets that agree with the received one
+    /// on the bits `mask`.
+    pub(super) fn known(&self, mask: &Key) -> Key {
+        let mut known = *mask;
+        if self.is_as_received {
+            return known;
+        }
+        if self.decrements > 0 && mask.get(Field::IpTtl) != 0xff {
             known.set(Field::IpTtl, 0);
         }
         for (tag, field) in self.tags.iter().zip([Field::VlanTci, Field::InnerVlanTci]) {
             let bits = match tag {
-                Tag::Received(origin) => matching.mask.get(*origin),
+                Tag::Received(origin) => mask.get(*origin),
                 Tag::Constant => 0xffff,
             };
             known.set(field, bits);
@@ -101,9 +110,13 @@ impl State {
         known.or(&self.written)
     }
 
-    /// Demands of received packets, through `matching`, what makes the bits `bits` of the present
-    /// key what they are. `received` is the key of the packet at hand.
-    pub(super) fn constrain(&self, bits: &Key, received: &Key, matching: &mut MaskedKey) {
+    /// Adds to `mask` what received packets must agree on with the one at hand for the bits `bits`
+    /// of the present key to be what they are.
+    pub(super) fn constrain(&self, bits: &Key, mask: &mut Key) {
+        if self.is_as_received {
+            *mask = mask.or(bits);
+            return;
+        }
         let mut needed = Key {
             head: without(&bits.head, &self.written.head),
             tail: without(&bits.tail, &self.written.tail),
@@ -121,18 +134,16 @@ impl State {
                 needed.or_field(*origin, bits);
             }
         }
-        *matching = MaskedKey::new(received, matching.mask.or(&needed));
+        *mask = mask.or(&needed);
     }
 
     /// As [`Self::constrain`], for bits of one field.
-    pub(super) fn constrain_field(
-        &self,
-        field: Field,
-        bits: u128,
-        received: &Key,
-        matching: &mut MaskedKey,
-    ) {
-        self.constrain(&Key::ZERO.with(field, bits), received, matching);
+    pub(super) fn constrain_field(&self, field: Field, bits: u128, mask: &mut Key) {
+        if self.is_as_received {
+            mask.or_field(field, bits);
+        } else {
+            self.constrain(&Key::ZERO.with(field, bits), mask);
+        }
     }
 }
 

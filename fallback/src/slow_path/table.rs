@@ -1,165 +1,156 @@
-//! One table, indexed for lookups: rules of one priority and mask are one group.
+//! One table, indexed: groups of rules of one mask, and for each field the groups that a packet's
+//! value excludes (tuple pruning: Srinivasan, Suri, Varghese, SIGCOMM 1999).
 
-use foldhash::fast::FixedState;
-use std::collections::HashMap;
-use twinpath_flow::field::{FIELDS, Field};
-use twinpath_flow::key::Key;
+use super::dimension::{Dimension, Level, Subject};
+use super::group::Group;
+use super::scratch::{Path, Scratch};
+use super::sets::{Sets, add, first, keep, meet};
+use super::state::State;
+use std::collections::{BTreeMap, HashMap};
 use twinpath_flow::pipeline::PlacedRule;
 
-/// Rules of one priority and one mask. At most one of them matches a packet.
-#[derive(Debug)]
-pub(super) struct Group {
-    /// Their priority.
-    pub(super) priority: u16,
-    /// Their mask.
-    pub(super) mask: Key,
-    /// Their metadata mask.
-    pub(super) metadata_mask: u64,
-    /// Their places in the table, ascending; the lowest wins among equal priorities.
-    pub(super) places: Vec<usize>,
-    /// Place by masked values.
-    exact: HashMap<(Key, u64), usize, FixedState>,
-    /// The fields they match, in key order.
-    pub(super) fields: Vec<FieldValues>,
-}
+/// With more pairs of priority and mask than this, rules of one mask are one group whatever their
+/// priorities: that is fast, and demands a few bits more.
+const FINE_GROUPS_MAX: usize = 256;
 
-/// What the rules of a group want of one field.
-#[derive(Debug)]
-pub(super) struct FieldValues {
-    /// The field.
-    pub(super) field: Field,
-    /// Bits of it in the group's mask.
-    pub(super) mask: u128,
-    /// All values wanted, ascending, each once.
-    pub(super) values: Vec<u128>,
-}
+/// Groups that have a place in the sets. More masks than this are looked at one by one.
+const INDEXED_MAX: usize = 2048;
 
-/// A table: groups by falling priority.
+/// A table: groups by their first places, so that the best come first.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Groups, by falling priority, then first place.
     pub(super) groups: Vec<Group>,
+    pub(super) dimensions: Vec<Dimension>,
+    pub(super) sets: Sets,
+    /// The groups that have a place in the sets: the first so many.
+    pub(super) indexed: usize,
+    /// These, as a set.
+    all: Box<[u64]>,
 }
 
 impl Table {
     /// Indexes the rules of a table, which come highest priority first.
     pub(super) fn new(rules: &[PlacedRule], seed: u64) -> Self {
-        let state = FixedState::with_seed(seed);
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_mask = HashMap::with_hasher(state.clone());
-        for (place, placed) in rules.iter().enumerate() {
-            let matching = &placed.rule.matching;
-            let mask = (placed.rule.priority, matching.key.mask, matching.metadata_mask);
-            let index = *by_mask.entry(mask).or_insert_with(|| {
-                groups.push(Group::new(mask, state.clone()));
-                groups.len() - 1
-            });
-            groups[index].insert(place, matching.key.value, matching.metadata);
+        let groups = group(rules, seed);
+        let indexed = groups.len().min(INDEXED_MAX);
+        let sets = Sets::new(indexed, seed);
+        let mut all = sets.empty();
+        (0..indexed).for_each(|group| add(&mut all, group));
+        let mut table = Self { groups, dimensions: Vec::new(), sets, indexed, all };
+        let mut wanted: BTreeMap<Subject, Vec<(u128, u128, usize)>> = BTreeMap::new();
+        for (index, group) in table.groups[..indexed].iter().enumerate() {
+            let matchings = || {
+                let place = |place: &u32| &rules[*place as usize].rule.matching;
+                group.places.iter().map(place)
+            };
+            if group.metadata_mask != 0 {
+                let mask = group.metadata_mask;
+                let values = wanted.entry(Subject::Metadata(mask)).or_default();
+                values.extend(
+                    matchings()
+                        .map(|matching| (u128::from(matching.metadata), u128::from(mask), index)),
+                );
+            }
+            for (field, bits) in &group.fields {
+                let values = wanted.entry(Subject::of(*field, *bits)).or_default();
+                let value = |matching: &twinpath_flow::rule::Match| matching.key.value.get(*field);
+                values.extend(matchings().map(|matching| (value(matching), *bits, index)));
+            }
         }
-        groups.iter_mut().for_each(Group::finish);
-        Self { groups }
+        for (subject, wanted) in wanted {
+            let Ok(number) = u16::try_from(table.dimensions.len()) else { break };
+            let dimension = Dimension::new(subject, &wanted, &table.all, &mut table.sets, seed);
+            for (.., group) in wanted {
+                if table.groups[group].dimensions.last() != Some(&number) {
+                    table.groups[group].dimensions.push(number);
+                }
+            }
+            table.dimensions.push(dimension);
+        }
+        table.sets.finish();
+        table
     }
 
-    /// The place of the rule that wins.
-    pub(super) fn lookup(&self, key: &Key, metadata: u64) -> Option<usize> {
-        let mut best: Option<(u16, usize)> = None;
-        for group in &self.groups {
-            if best.is_some_and(|(priority, _)| priority > group.priority) {
+    /// The place of the rule that wins. The ways through the dimensions are kept in `scratch`, from
+    /// the path `paths` on, one for each dimension.
+    pub(super) fn lookup(&self, state: &State, paths: usize, scratch: &mut Scratch) -> Option<u32> {
+        scratch.paths.resize(paths + self.dimensions.len(), Path::default());
+        let mut candidates = std::mem::take(&mut scratch.candidates);
+        candidates.clear();
+        candidates.extend_from_slice(&self.all);
+        for (index, dimension) in self.dimensions.iter().enumerate() {
+            if meet(&candidates, self.sets.row(dimension.users))
+                && let Some(last) = self.walk(index, state, paths, scratch).last()
+            {
+                keep(&mut candidates, self.sets.row(last.row));
+            }
+        }
+        let mut best = None;
+        let mut look = |group: &Group| {
+            if best.is_some_and(|best| best < group.places[0]) {
+                return false;
+            }
+            let found = group.lookup(&state.key, state.metadata);
+            best = best.into_iter().chain(found).min();
+            true
+        };
+        let mut from = 0;
+        while let Some(index) = first(&candidates, from) {
+            if !look(&self.groups[index]) {
                 break;
             }
-            if let Some(place) = group.lookup(key, metadata)
-                && best.is_none_or(|(_, earlier)| place < earlier)
-            {
-                best = Some((group.priority, place));
-            }
+            from = index + 1;
         }
-        best.map(|(_, place)| place)
+        let _ = self.groups[self.indexed..].iter().all(look);
+        scratch.candidates = candidates;
+        best
+    }
+
+    /// The levels of a dimension for a packet, found now unless they were before.
+    pub(super) fn walk<'s>(
+        &self,
+        index: usize,
+        state: &State,
+        paths: usize,
+        scratch: &'s mut Scratch,
+    ) -> &'s [Level] {
+        let dimension = &self.dimensions[index];
+        let Scratch { paths: all, levels, .. } = scratch;
+        let path = &mut all[paths + index];
+        if !path.is_walked {
+            let value = match dimension.subject.field() {
+                Some(field) => state.key.get(field),
+                None => u128::from(state.metadata),
+            };
+            path.is_walked = true;
+            path.start = levels.len();
+            dimension.walk(value, |level| levels.push(level));
+            path.end = levels.len();
+        }
+        &levels[path.start..path.end]
     }
 }
 
-impl Group {
-    fn new((priority, mask, metadata_mask): (u16, Key, u64), state: FixedState) -> Self {
-        let fields = FIELDS.iter().filter(|spec| mask.get(spec.field) != 0);
-        Self {
-            priority,
-            mask,
-            metadata_mask,
-            places: Vec::new(),
-            exact: HashMap::with_hasher(state),
-            fields: fields
-                .map(|spec| FieldValues {
-                    field: spec.field,
-                    mask: mask.get(spec.field),
-                    values: Vec::new(),
-                })
-                .collect(),
+/// Rules by mask, and by priority if that does not make too many groups.
+fn group(rules: &[PlacedRule], seed: u64) -> Vec<Group> {
+    let gather = |by_priority: bool| {
+        let mut places: Vec<Vec<u32>> = Vec::new();
+        let mut by_mask = HashMap::new();
+        for (place, placed) in (0_u32..).zip(rules) {
+            let matching = &placed.rule.matching;
+            let priority = if by_priority { placed.rule.priority } else { 0 };
+            let mask = (priority, matching.key.mask, matching.metadata_mask);
+            let index = *by_mask.entry(mask).or_insert_with(|| {
+                places.push(Vec::new());
+                places.len() - 1
+            });
+            places[index].push(place);
         }
+        places
+    };
+    let mut places = gather(true);
+    if places.len() > FINE_GROUPS_MAX {
+        places = gather(false);
     }
-
-    fn insert(&mut self, place: usize, value: Key, metadata: u64) {
-        self.places.push(place);
-        self.exact.insert((value, metadata), place);
-        for field in &mut self.fields {
-            field.values.push(value.get(field.field));
-        }
-    }
-
-    fn finish(&mut self) {
-        for field in &mut self.fields {
-            field.values.sort_unstable();
-            field.values.dedup();
-        }
-    }
-
-    fn lookup(&self, key: &Key, metadata: u64) -> Option<usize> {
-        self.exact.get(&(key.and(&self.mask), metadata & self.metadata_mask)).copied()
-    }
-}
-
-impl FieldValues {
-    /// The bits of this field that tell `value` from all values wanted, or `None` when it is one
-    /// of them: for a field with prefixes, those down to the first that differs.
-    pub(super) fn deciding_bits(&self, value: u128) -> Option<u128> {
-        let value = value & self.mask;
-        let next = self.values.binary_search(&value).err()?;
-        let neighbours = next.saturating_sub(1)..(next + 1).min(self.values.len());
-        self.values[neighbours]
-            .iter()
-            .map(|wanted| deciding_bits(self.field, self.mask, value ^ wanted))
-            .reduce(|a, b| a | b)
-    }
-}
-
-/// Whether bits of a field are taken from the top down to the first that differs, rather than all.
-const fn takes_prefixes(field: Field) -> bool {
-    !matches!(
-        field,
-        Field::InPort
-            | Field::EthType
-            | Field::VlanTci
-            | Field::InnerVlanTci
-            | Field::InnerVlanTpid
-            | Field::IpProto
-            | Field::IpTos
-            | Field::IpTtl
-            | Field::IpFrag
-            | Field::TcpFlags
-            | Field::Qfi
-    )
-}
-
-/// The canonical bits of a field under `mask` that prove a difference; `differing` is not 0.
-///
-/// Canonical so that few distinct masks arise: a prefix for addresses, ports and ids, the present
-/// bit for a tag that is there or not, else all of the field's masked bits.
-pub(super) fn deciding_bits(field: Field, mask: u128, differing: u128) -> u128 {
-    const PRESENT: u128 = 0x1000;
-    let is_tag = matches!(field, Field::VlanTci | Field::InnerVlanTci);
-    if takes_prefixes(field) {
-        mask & (u128::MAX << (127 - differing.leading_zeros()))
-    } else if is_tag && differing & PRESENT != 0 {
-        PRESENT
-    } else {
-        mask
-    }
+    places.into_iter().map(|places| Group::new(rules, places, seed)).collect()
 }

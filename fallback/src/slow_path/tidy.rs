@@ -5,12 +5,14 @@ use twinpath_flow::field::Field;
 use twinpath_flow::key::MaskedKey;
 use twinpath_flow::steps::Step;
 
-/// Steps that do to every packet of `matching` what `steps` do, without the idle ones.
-pub(super) fn tidy(steps: &[Step], matching: &MaskedKey) -> Vec<Step> {
+/// Takes out of `steps` what makes no difference to any packet of `matching`.
+pub(super) fn tidy(steps: &mut Vec<Step>, matching: &MaskedKey) {
     let last = steps.iter().rposition(emits).map_or(0, |last| last + 1);
-    let mut kept = without_overwritten(&steps[..last]);
-    remove_unchanging(&mut kept, matching);
-    kept
+    steps.truncate(last);
+    if steps.iter().any(|step| matches!(step, Step::Set { .. })) {
+        remove_overwritten(steps);
+        remove_unchanging(steps, matching);
+    }
 }
 
 const fn emits(step: &Step) -> bool {
@@ -18,32 +20,29 @@ const fn emits(step: &Step) -> bool {
 }
 
 /// Drops bits of sets that a later set overwrites before anything reads them.
-fn without_overwritten(steps: &[Step]) -> Vec<Step> {
-    // Bits of each field written later, before an output or a step that depends on them.
-    let mut later: Vec<(Field, u128)> = Vec::new();
-    let mut kept = Vec::with_capacity(steps.len());
-    for step in steps.iter().rev() {
-        match *step {
-            Step::Output(_) | Step::Controller { .. } => later.clear(),
-            Step::PushVlan(_) | Step::PopVlan => {
-                later.retain(|(field, _)| *field != Field::VlanTci);
-            }
-            Step::DecTtl => later.retain(|(field, _)| *field != Field::IpTtl),
-            Step::Set { field, value, mask } => {
-                let covered = later.iter().filter(|(other, _)| *other == field);
-                let mask = mask & !covered.fold(0, |bits, (_, more)| bits | more);
-                if mask == 0 {
-                    continue;
-                }
-                later.push((field, mask));
-                kept.push(Step::Set { field, value: value & mask, mask });
-                continue;
-            }
+fn remove_overwritten(steps: &mut Vec<Step>) {
+    for at in (0..steps.len()).rev() {
+        if let Step::Set { field, value, mask } = steps[at] {
+            let mask = mask & !overwritten(field, &steps[at + 1..]);
+            steps[at] = Step::Set { field, value: value & mask, mask };
         }
-        kept.push(*step);
     }
-    kept.reverse();
-    kept
+    steps.retain(|step| !matches!(step, Step::Set { mask: 0, .. }));
+}
+
+/// Bits of a field that steps write before an output or a step that depends on them.
+fn overwritten(field: Field, steps: &[Step]) -> u128 {
+    let mut bits = 0;
+    for step in steps {
+        match *step {
+            Step::Output(_) | Step::Controller { .. } => break,
+            Step::PushVlan(_) | Step::PopVlan if field == Field::VlanTci => break,
+            Step::DecTtl if field == Field::IpTtl => break,
+            Step::Set { field: other, mask, .. } if other == field => bits |= mask,
+            _ => {}
+        }
+    }
+    bits
 }
 
 /// Drops sets whose bits are known to be what they would become.

@@ -2,5 +2,6 @@
 
 mod bench;
 mod equal_to_reference;
+mod large_tables;
 mod masks;
 mod rule_changes;
