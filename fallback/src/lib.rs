@@ -3,6 +3,7 @@
 //! From the bottom up:
 //!
 //! - [`packet`]: frame buffers with headroom, and the pool they come from.
+//! - [`ring`]: a queue between two threads, for packets that leave by another worker's port.
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
 //! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
@@ -15,6 +16,7 @@ mod exact_cache;
 mod hash;
 pub mod outbox;
 pub mod packet;
+pub mod ring;
 pub mod settings;
 pub mod slow_path;
 pub mod software_path;
