@@ -54,7 +54,7 @@ impl Engine {
         self.rules.add(&pipeline, self.now);
         // Entries on their way out may not outlive the commit either.
         let leaving = |ledger: &Ledger| {
-            ledger.entries.iter().filter(|(_, e)| e.doom.is_some()).map(|(id, _)| *id).collect()
+            ledger.entries.iter().filter(|e| e.doom.is_some()).map(|e| e.id).collect()
         };
         let waiting = self.ledger.as_ref().map_or_else(BTreeSet::new, leaving);
         self.change = Some(Change { generation, pipeline, waiting, commit_sent: false });
@@ -80,7 +80,10 @@ impl Engine {
 
     /// Takes the entries of a flow out: settled ones now, others when they have settled.
     pub(crate) fn doom_entries(&mut self, index: FlowIndex, doom: Doom) {
-        let entries = self.flows.get(index).map_or_else(Vec::new, |record| record.entries.clone());
+        let entries = self
+            .flows
+            .get(index)
+            .map_or_else(Vec::new, |record| record.entries.as_slice().to_vec());
         for id in entries {
             self.doom(id, doom);
         }
@@ -129,7 +132,7 @@ impl Engine {
         let Some(change) = self.change.take() else { return };
         self.current = change.generation;
         if self.pipeline.ports != change.pipeline.ports {
-            self.flows.iter_mut().for_each(|(_, record)| record.judged = None);
+            self.verdicts.clear();
         }
         self.rules.keep(&change.pipeline);
         self.pipeline = change.pipeline;

@@ -1,8 +1,8 @@
 //! Which entries of a full table may lose their places: its coldest, found with bounded work.
 
+use crate::entries::Entries;
 use crate::ledger::{EntryRecord, Ledger};
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use twinpath_flow::card::{EntryId, TableId};
 
 /// Entries of one table looked at in one round; a larger table is gone through by turns.
@@ -23,7 +23,7 @@ pub(crate) struct Cold {
 }
 
 impl Cold {
-    fn look(&mut self, members: &[EntryId], entries: &HashMap<EntryId, EntryRecord>, round: u32) {
+    fn look(&mut self, members: &[EntryId], entries: &Entries, round: u32) {
         self.round = Some(round);
         let heat = |id: &EntryId| {
             let entry = entries.get(id).filter(|entry| entry.may_leave())?;

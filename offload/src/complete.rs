@@ -16,7 +16,7 @@ use twinpath_flow::card::{
 };
 
 /// Refused deletes of one entry after which the card is reset.
-const DELETE_TRIES: u32 = 3;
+const DELETE_TRIES: u8 = 3;
 
 /// Whether `processed` has passed `fence` on every queue.
 fn passed(fence: &Fence, processed: &Fence) -> bool {
@@ -59,9 +59,7 @@ impl Engine {
         let round = self.rounds.number;
         let mut all = Vec::with_capacity(self.flows.len());
         for (index, record) in self.flows.iter_mut() {
-            record.judged = None;
-            record.retry_at = self.now;
-            record.seen.is_blocked = false;
+            record.meet_card(self.now);
             all.push((Reverse(record.heat.at(round)), index));
         }
         all.sort_unstable();
@@ -72,15 +70,17 @@ impl Engine {
     fn card_down(&mut self) {
         let Some(ledger) = self.ledger.take() else { return };
         self.next_tag = ledger.next_tag();
+        self.verdicts.clear();
         let now = self.now;
         let mut gone: Vec<FlowIndex> = Vec::new();
         let round = self.rounds.number;
         for (index, record) in self.flows.iter_mut() {
-            record.judged = None;
-            record.seen.promised = 0;
-            for id in std::mem::take(&mut record.entries) {
-                if let Some(entry) = ledger.entries.get(&id) {
-                    record.cooled_to(&entry.heat, round);
+            if let Some(seen) = &mut record.seen {
+                seen.promised = 0;
+            }
+            for id in std::mem::take(&mut record.entries).iter() {
+                if let Some(entry) = ledger.entries.get(id) {
+                    record.inherit(entry, round);
                 }
             }
             if record.why_not != Some(WhyNot::Stale) {
@@ -241,7 +241,8 @@ impl Engine {
         match result {
             Ok(done) => {
                 if let Some(counts) = done.counts {
-                    self.credit_card(id, EntryCounts { id, counts, last_hit: None }, now);
+                    self.credit_card(EntryCounts { id, counts, last_hit: None }, now);
+                    self.tallies.settle(&mut self.rules);
                 }
                 self.gone(id);
             }
@@ -301,8 +302,8 @@ impl Engine {
         self.unblock_change(id);
         let round = self.rounds.number;
         if let Some(record) = self.flows.get_mut(entry.flow) {
-            record.entries.retain(|other| *other != id);
-            record.cooled_to(&entry.heat, round);
+            record.entries.remove(id);
+            record.inherit(&entry, round);
         }
         self.drop_if_done(entry.flow);
         self.fill_vacancy(entry.table);

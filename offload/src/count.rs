@@ -4,9 +4,8 @@ use crate::engine::Engine;
 use crate::event::{CounterFault, EngineEvent};
 use crate::flows::FlowIndex;
 use std::time::Duration;
-use twinpath_flow::card::{EntryCounts, EntryId, Sweep};
+use twinpath_flow::card::{EntryCounts, Sweep};
 use twinpath_flow::counters::Counts;
-use twinpath_flow::rule::RuleId;
 use twinpath_flow::time::Time;
 
 /// Time added to a counter's interval before its rate is judged: bursts, and the card's clock.
@@ -27,11 +26,6 @@ fn plausible(delta: Counts, span: Duration, bits_per_second: u64) -> bool {
 }
 
 impl Engine {
-    /// The rules of a flow.
-    pub(crate) fn rules_of(&self, index: FlowIndex) -> Vec<RuleId> {
-        self.flows.get(index).map_or_else(Vec::new, |record| record.flow.rules.clone())
-    }
-
     /// Takes absolute counts of software.
     pub(crate) fn credit_software(
         &mut self,
@@ -51,7 +45,7 @@ impl Engine {
         let heat = record.heat.sure_at(round + 1);
         // Packets that software still had of a flow now in the card foretell the card's.
         if let ([id], Some(ledger)) = (record.entries.as_slice(), self.ledger.as_mut())
-            && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole)
+            && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole())
         {
             entry.heat.add(round, delta.packets);
         }
@@ -61,8 +55,8 @@ impl Engine {
         self.software += delta;
         self.rounds.items += 1;
         self.rounds.software_packets += delta.packets;
-        for rule in self.rules_of(index) {
-            if let Some(rule) = self.rules.get_mut(rule) {
+        for rule in self.tallies.rules(record.tally).iter() {
+            if let Some(rule) = self.rules.get_mut(*rule) {
                 rule.software += delta;
                 rule.used(used);
             }
@@ -72,13 +66,14 @@ impl Engine {
         }
     }
 
-    /// Takes absolute counts of an entry, true at `as_of`; rejects what cannot be.
-    pub(crate) fn credit_card(&mut self, id: EntryId, reading: EntryCounts, as_of: Time) {
+    /// Takes absolute counts of an entry, true at `as_of`; rejects what cannot be. The rules have
+    /// them when the tallies are settled.
+    pub(crate) fn credit_card(&mut self, reading: EntryCounts, as_of: Time) {
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_mut() else { return };
-        let Some(entry) = ledger.entries.get_mut(&id) else { return };
-        let span = as_of.since(entry.as_of)
-            + Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+        let staleness = Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+        let Some(entry) = ledger.entries.get_mut(&reading.id) else { return };
+        let span = as_of.since(entry.as_of) + staleness;
         let fault = match reading.counts.since(entry.counts) {
             None => CounterFault::Backwards,
             Some(delta) if !plausible(delta, span, self.settings.line_rate_bps) => {
@@ -91,49 +86,32 @@ impl Engine {
                 let moved = (delta.packets > 0).then_some(as_of);
                 let used = reading.last_hit.or(moved).unwrap_or(entry.last_hit);
                 entry.last_hit = entry.last_hit.max(used.min(self.now));
-                let (flow, used) = (entry.flow, entry.last_hit);
-                self.credit_flow(flow, delta, used);
+                self.card += delta;
+                if entry.drops {
+                    self.card_dropped += delta;
+                }
+                self.tallies.add(entry.tally, delta, entry.last_hit);
                 return;
             }
         };
-        self.tell(EngineEvent::CounterRejected { entry: id, fault });
-    }
-
-    fn credit_flow(&mut self, index: FlowIndex, delta: Counts, used: Time) {
-        self.card += delta;
-        let Some(record) = self.flows.get_mut(index) else { return };
-        record.card += delta;
-        if record.flow.is_drop() {
-            self.card_dropped += delta;
-        }
-        if delta.packets == 0 {
-            return;
-        }
-        record.last_used = record.last_used.max(used);
-        for rule in self.rules_of(index) {
-            if let Some(rule) = self.rules.get_mut(rule) {
-                rule.card += delta;
-                rule.used(used);
-            }
-        }
+        self.tell(EngineEvent::CounterRejected { entry: reading.id, fault });
     }
 
     /// Notes that packets of the flow will go through a card that does not count.
     pub(crate) fn mark_uncounted(&mut self, index: FlowIndex) {
         self.card_unknown = true;
-        for rule in self.rules_of(index) {
-            if let Some(rule) = self.rules.get_mut(rule) {
+        let Some(record) = self.flows.get_mut(index) else { return };
+        record.card_unknown = true;
+        for rule in self.tallies.rules(record.tally).iter() {
+            if let Some(rule) = self.rules.get_mut(*rule) {
                 rule.card_unknown = true;
             }
-        }
-        if let Some(record) = self.flows.get_mut(index) {
-            record.card_unknown = true;
         }
     }
 
     /// Takes the entries given since the last sweep.
     pub(crate) fn swept(&mut self, sweep: Sweep) {
-        let readings = std::mem::take(&mut self.swept);
+        let mut readings = std::mem::take(&mut self.swept);
         let Some(ledger) = self.ledger.as_ref() else { return };
         if sweep.epoch != ledger.epoch {
             let (found, wanted) = (sweep.epoch, ledger.epoch);
@@ -145,11 +123,16 @@ impl Engine {
         }
         // What the card says of the time is as little trusted as what it says of counts.
         let as_of = sweep.as_of.min(self.now);
-        for reading in readings {
-            self.credit_card(reading.id, reading, as_of);
+        for reading in readings.drain(..) {
+            self.credit_card(reading, as_of);
         }
+        self.swept = readings;
+        self.tallies.settle(&mut self.rules);
         if sweep.complete {
             self.rounds.last_sweep = self.rounds.last_sweep.max(as_of);
+            if let Some(ledger) = self.ledger.as_mut() {
+                ledger.swept = ledger.swept.max(as_of);
+            }
         }
         self.rounds.card_done = true;
     }

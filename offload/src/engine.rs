@@ -9,6 +9,8 @@ use crate::ledger::Ledger;
 use crate::reasons::Reasons;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
+use crate::tally::Tallies;
+use crate::verdicts::Verdicts;
 use crate::verify::Shadow;
 use crate::view::Settings;
 use crate::wanting::Wanting;
@@ -44,6 +46,8 @@ pub struct Engine {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) flows: FlowTable,
     pub(crate) rules: RuleBook,
+    pub(crate) tallies: Tallies,
+    pub(crate) verdicts: Verdicts,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) current: Generation,
     pub(crate) change: Option<Change>,
@@ -76,7 +80,8 @@ pub struct Engine {
     /// Who gets the places that evicted entries leave.
     pub(crate) vacancies: Vacancies,
     pub(crate) budget: Budget,
-    pub(crate) idle: Wheel<(FlowIndex, FlowId)>,
+    /// Flows with the generation of their ids.
+    pub(crate) idle: Wheel<(FlowIndex, u32)>,
 }
 
 impl Engine {
@@ -91,6 +96,8 @@ impl Engine {
             outputs: VecDeque::new(),
             flows: FlowTable::default(),
             rules,
+            tallies: Tallies::default(),
+            verdicts: Verdicts::default(),
             pipeline,
             current: Generation(0),
             change: None,
@@ -125,8 +132,13 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::FlowMade { id, flow, key, from, until } => {
-                let record = FlowRecord::new(id, flow, from, self.now);
-                self.flow_made(record, &key, until);
+                if self.flows.find(id).is_some() {
+                    self.tell(EngineEvent::UnexpectedFlow { flow: id });
+                } else {
+                    let tally = self.tallies.join(&flow.rules);
+                    let record = FlowRecord::new(id, flow, from, tally, self.now);
+                    self.flow_made(record, &key, until);
+                }
             }
             Input::Hit { id, key } => self.hit(id, &key),
             Input::SoftwareCounts { id, counts, last_used } => {
@@ -198,11 +210,9 @@ impl Engine {
 
     fn flow_made(&mut self, record: FlowRecord, key: &Key, until: Option<Generation>) {
         let (id, now) = (record.id, self.now);
-        let Some(index) = self.flows.insert(record) else {
-            self.tell(EngineEvent::UnexpectedFlow { flow: id });
-            return;
-        };
-        self.idle.insert(now.after(self.settings.flow_idle), (index, id));
+        let tally = record.tally;
+        let index = self.flows.insert(record);
+        self.idle.insert(now.after(self.settings.flow_idle), (index, id.generation));
         if let Some(until) = until {
             if until <= self.current {
                 self.remove_flow(index, RemoveCause::Stale);
@@ -211,8 +221,8 @@ impl Engine {
             self.make_stale(index, until);
             return;
         }
-        for rule in self.rules_of(index) {
-            if let Some(rule) = self.rules.get_mut(rule) {
+        for rule in self.tallies.rules(tally).iter() {
+            if let Some(rule) = self.rules.get_mut(*rule) {
                 rule.used(now);
             }
         }
@@ -250,8 +260,10 @@ impl Engine {
     pub(crate) fn drop_if_done(&mut self, index: FlowIndex) {
         let done =
             |record: &FlowRecord| record.stage == Stage::Departed && record.entries.is_empty();
-        if self.flows.get(index).is_some_and(done) {
-            self.flows.remove(index);
+        if self.flows.get(index).is_some_and(done)
+            && let Some(record) = self.flows.remove(index)
+        {
+            self.tallies.leave(record.tally);
         }
     }
 
@@ -266,11 +278,16 @@ impl Engine {
 }
 
 impl CounterSink for Engine {
-    /// Takes one entry of a sweep; [`Input::Swept`] ends it. More entries than the ledger has are
-    /// ignored.
+    /// Takes one entry of a sweep; [`Input::Swept`] ends it. Unchanged counts need no more than this
+    /// look. More entries than the ledger has are ignored.
     fn entry(&mut self, counts: EntryCounts) {
-        let entries = self.ledger.as_ref().map_or(0, |ledger| ledger.entries.len());
-        if self.swept.len() <= entries {
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let (len, swept) = (ledger.entries.len(), ledger.swept);
+        let known = ledger.entries.get_mut(&counts.id);
+        if let Some(entry) = known.filter(|entry| entry.counts == counts.counts) {
+            // So they were at the last sweep too.
+            entry.as_of = entry.as_of.max(swept);
+        } else if self.swept.len() <= len {
             self.swept.push(counts);
         }
     }

@@ -119,7 +119,8 @@ impl Engine {
         };
         self.evict(victim);
         if let Some(record) = self.flows.get_mut(challenger.0) {
-            record.seen.promised = record.seen.promised.saturating_add(1);
+            let seen = record.seen_mut();
+            seen.promised = seen.promised.saturating_add(1);
         }
         self.vacancies.entry(table).or_default().push_back(challenger);
     }
@@ -138,7 +139,8 @@ impl Engine {
         while let Some((index, key)) = self.vacancies.get_mut(&table).and_then(VecDeque::pop_front)
         {
             if let Some(record) = self.flows.get_mut(index) {
-                record.seen.promised = record.seen.promised.saturating_sub(1);
+                let seen = record.seen_mut();
+                seen.promised = seen.promised.saturating_sub(1);
             }
             // Who fails is offered again with its next packets.
             if self.offer(index, key.as_ref(), Pay::Paid).is_ok() {

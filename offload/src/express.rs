@@ -30,7 +30,7 @@ fn lack_of_edit(edit: &Edit, can: &ActionCaps) -> Option<ActionLack> {
         return Some(ActionLack::Pops(edit.pops));
     }
     if edit.pushes.len() > usize::from(can.pushes) {
-        return Some(ActionLack::Pushes(edit.pushes.len()));
+        return Some(ActionLack::Pushes(u8::try_from(edit.pushes.len()).unwrap_or(u8::MAX)));
     }
     (edit.tci.1 != 0 && !can.tci).then_some(ActionLack::Tci)
 }

@@ -1,14 +1,16 @@
 //! What the engine knows of each flow.
 
+use crate::entry_list::EntryList;
 use crate::heat::Heat;
+use crate::ledger::EntryRecord;
 use crate::seen::Seen;
+use crate::slab::Slab;
+use crate::tally::TallyId;
 use crate::why::WhyNot;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{EntryId, Generation, Refusal};
+use twinpath_flow::card::{Generation, Refusal};
 use twinpath_flow::counters::Counts;
-use twinpath_flow::edit::Edit;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 
@@ -38,57 +40,70 @@ pub(crate) enum Stage {
     Departed,
 }
 
-/// A flow.
+/// What went wrong with a flow: few have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trouble {
+    /// The last refusal by the card, and when.
+    pub(crate) last_error: (Time, Refusal),
+    retry_at: Time,
+    /// Since it was taken last.
+    refusals: u32,
+}
+
+/// A flow. There may be millions: what few of them have is in boxes.
 #[derive(Debug)]
 pub(crate) struct FlowRecord {
     pub(crate) id: FlowId,
     pub(crate) flow: Arc<Flow>,
     pub(crate) from: Generation,
+    pub(crate) tally: TallyId,
     pub(crate) stage: Stage,
     pub(crate) created: Time,
+    /// Its last packet, but for those that its entries have counted.
     pub(crate) last_used: Time,
-    /// What the present card makes of it; `None` before it was asked.
-    pub(crate) judged: Option<Result<Arc<Edit>, WhyNot>>,
     pub(crate) why_not: Option<WhyNot>,
     pub(crate) since: Time,
-    pub(crate) last_error: Option<(Time, Refusal)>,
-    pub(crate) retry_at: Time,
-    refusals: u32,
+    pub(crate) trouble: Option<Box<Trouble>>,
     /// Kept out of the card: it treated a packet of the flow wrongly.
     pub(crate) quarantined: bool,
-    pub(crate) card: Counts,
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
+    /// Counted by entries that are gone.
+    pub(crate) card: Counts,
     pub(crate) software: Counts,
     /// Of its packets in software.
     pub(crate) heat: Heat,
-    /// Its packets sampled in software.
-    pub(crate) seen: Seen,
-    pub(crate) entries: Vec<EntryId>,
+    /// Its packets sampled in software, while no entry takes them all.
+    pub(crate) seen: Option<Box<Seen>>,
+    pub(crate) entries: EntryList,
 }
 
 impl FlowRecord {
-    pub(crate) const fn new(id: FlowId, flow: Arc<Flow>, from: Generation, now: Time) -> Self {
+    pub(crate) const fn new(
+        id: FlowId,
+        flow: Arc<Flow>,
+        from: Generation,
+        tally: TallyId,
+        now: Time,
+    ) -> Self {
         Self {
             id,
             flow,
             from,
+            tally,
             stage: Stage::Live,
             created: now,
             last_used: now,
-            judged: None,
             why_not: None,
             since: now,
-            last_error: None,
-            retry_at: Time(0),
-            refusals: 0,
+            trouble: None,
             quarantined: false,
-            card: Counts { packets: 0, bytes: 0 },
             card_unknown: false,
+            card: Counts { packets: 0, bytes: 0 },
             software: Counts { packets: 0, bytes: 0 },
             heat: Heat::new(0),
-            seen: Seen::new(),
-            entries: Vec::new(),
+            seen: None,
+            entries: EntryList::None,
         }
     }
 
@@ -100,74 +115,153 @@ impl FlowRecord {
         }
     }
 
+    /// Time before which it is not offered again.
+    pub(crate) fn retry_at(&self) -> Time {
+        self.trouble.as_ref().map_or(Time(0), |trouble| trouble.retry_at)
+    }
+
     /// Notes a refusal, and the time before which it is not offered again.
     pub(crate) fn refused(&mut self, now: Time, refusal: Refusal) {
-        self.last_error = Some((now, refusal));
         let most = match refusal {
             Refusal::TableFull => BACK_OFF_DOUBLINGS_FULL,
             _ => BACK_OFF_DOUBLINGS,
         };
-        self.retry_at = now.after(BACK_OFF_FIRST * (1 << self.refusals.min(most)));
-        self.refusals += 1;
+        let refusals = self.trouble.as_ref().map_or(0, |trouble| trouble.refusals);
+        let retry_at = now.after(BACK_OFF_FIRST * (1 << refusals.min(most)));
+        let last_error = (now, refusal);
+        self.trouble = Some(Box::new(Trouble { last_error, retry_at, refusals: refusals + 1 }));
         self.explain(now, Some(WhyNot::Refused(refusal)));
     }
 
-    /// An entry of it is gone: what it foresaw is now software's to expect, if that is more.
-    pub(crate) fn cooled_to(&mut self, entry: &Heat, round: u32) {
-        if entry.at(round) > self.heat.at(round) {
-            self.heat = *entry;
+    /// An entry of it is gone: its counts stay, and what it foresaw is now software's to expect, if
+    /// that is more.
+    pub(crate) fn inherit(&mut self, entry: &EntryRecord, round: u32) {
+        self.card += entry.counts;
+        if entry.counts.packets > 0 {
+            self.last_used = self.last_used.max(entry.last_hit);
+        }
+        if entry.heat.at(round) > self.heat.at(round) {
+            self.heat = entry.heat;
         }
     }
 
     /// Notes that the card took it.
     pub(crate) fn accepted(&mut self, now: Time) {
-        self.refusals = 0;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.refusals = 0;
+        }
         self.explain(now, None);
+    }
+
+    /// A new card: old refusals do not count.
+    pub(crate) fn meet_card(&mut self, now: Time) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry_at = now;
+        }
+        if let Some(seen) = &mut self.seen {
+            seen.is_blocked = false;
+        }
+    }
+
+    /// What was seen of it, from now on.
+    pub(crate) fn seen_mut(&mut self) -> &mut Seen {
+        self.seen.get_or_insert_with(|| Box::new(Seen::new()))
+    }
+
+    /// Places promised to it by entries on their way out.
+    pub(crate) fn promised(&self) -> u16 {
+        self.seen.as_ref().map_or(0, |seen| seen.promised)
+    }
+
+    /// An entry takes all its packets.
+    pub(crate) fn forget_seen(&mut self) {
+        match &mut self.seen {
+            Some(seen) if seen.promised > 0 => seen.forget_keys(),
+            _ => self.seen = None,
+        }
+    }
+}
+
+/// Places by the slot of the software path's table, in pages.
+#[derive(Debug, Default)]
+struct ByIndex {
+    pages: Vec<Vec<u32>>,
+}
+
+impl ByIndex {
+    /// Slots of a page.
+    const PAGE: usize = 4096;
+    /// No flow.
+    const NONE: u32 = u32::MAX;
+
+    fn get(&self, index: u32) -> Option<u32> {
+        let index = index as usize;
+        let slot = *self.pages.get(index / Self::PAGE)?.get(index % Self::PAGE)?;
+        (slot != Self::NONE).then_some(slot)
+    }
+
+    fn set(&mut self, index: u32, slot: u32) {
+        let index = index as usize;
+        let page = index / Self::PAGE;
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, Vec::new);
+        }
+        if self.pages[page].is_empty() {
+            self.pages[page] = vec![Self::NONE; Self::PAGE];
+        }
+        self.pages[page][index % Self::PAGE] = slot;
     }
 }
 
 /// All flows. Iterated in the order of their places, so that runs repeat.
 #[derive(Debug, Default)]
 pub(crate) struct FlowTable {
-    slots: Vec<Option<FlowRecord>>,
+    slots: Slab<FlowRecord>,
     free: Vec<u32>,
-    by_id: HashMap<FlowId, FlowIndex>,
+    by_index: ByIndex,
+    len: usize,
 }
 
 impl FlowTable {
-    /// Adds a flow; `None` when its id is known already.
-    pub(crate) fn insert(&mut self, record: FlowRecord) -> Option<FlowIndex> {
-        if self.by_id.contains_key(&record.id) {
-            return None;
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).expect("flows are fewer than their u32 ids")
-        });
-        let index = FlowIndex(slot);
-        self.by_id.insert(record.id, index);
-        self.slots[slot as usize] = Some(record);
-        Some(index)
+    /// Adds a flow whose id is not known yet.
+    pub(crate) fn insert(&mut self, record: FlowRecord) -> FlowIndex {
+        self.len += 1;
+        let index = record.id.index;
+        let slot = if let Some(slot) = self.free.pop() {
+            *self.slots.slot_mut(slot as usize).expect("it had a flow before") = Some(record);
+            slot
+        } else {
+            self.slots.push(record);
+            u32::try_from(self.slots.numbers() - 1).expect("flows are fewer than their u32 ids")
+        };
+        self.by_index.set(index, slot);
+        FlowIndex(slot)
     }
 
     /// Forgets a flow.
-    pub(crate) fn remove(&mut self, index: FlowIndex) {
-        if let Some(record) = self.slots[index.0 as usize].take() {
-            self.by_id.remove(&record.id);
-            self.free.push(index.0);
+    pub(crate) fn remove(&mut self, index: FlowIndex) -> Option<FlowRecord> {
+        let record = self.slots.slot_mut(index.0 as usize)?.take()?;
+        self.len -= 1;
+        if self.by_index.get(record.id.index) == Some(index.0) {
+            self.by_index.set(record.id.index, ByIndex::NONE);
         }
+        self.free.push(index.0);
+        Some(record)
     }
 
+    /// A flow that serves: of one that software has dropped, only the place is known.
     pub(crate) fn find(&self, id: FlowId) -> Option<FlowIndex> {
-        self.by_id.get(&id).copied()
+        let slot = self.by_index.get(id.index)?;
+        let index = FlowIndex(slot);
+        self.get(index).filter(|record| record.id == id).map(|_| index)
     }
 
     pub(crate) fn get(&self, index: FlowIndex) -> Option<&FlowRecord> {
-        self.slots.get(index.0 as usize)?.as_ref()
+        self.slots.get(index.0 as usize)
     }
 
     pub(crate) fn get_mut(&mut self, index: FlowIndex) -> Option<&mut FlowRecord> {
-        self.slots.get_mut(index.0 as usize)?.as_mut()
+        self.slots.get_mut(index.0 as usize)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &FlowRecord> {
@@ -176,11 +270,22 @@ impl FlowTable {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (FlowIndex, &mut FlowRecord)> {
         (0..)
-            .zip(&mut self.slots)
-            .filter_map(|(slot, record)| record.as_mut().map(|record| (FlowIndex(slot), record)))
+            .zip(self.slots.iter_mut())
+            .filter_map(|(slot, record)| record.map(|record| (FlowIndex(slot), record)))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_costs_little_memory() {
+        assert!(size_of::<Option<FlowRecord>>() <= 168, "{}", size_of::<Option<FlowRecord>>());
+        assert!(size_of::<Option<EntryRecord>>() <= 104, "{}", size_of::<Option<EntryRecord>>());
     }
 }

@@ -1,10 +1,13 @@
 //! The ledger: what the host knows the card holds, and which operations are under way.
 
-use crate::flows::FlowIndex;
+use crate::entries::Entries;
+use crate::flows::{FlowIndex, FlowTable};
 use crate::heat::Heat;
-use crate::table::{Spot, Table};
+use crate::table::{Spot, Table, digest};
+use crate::tally::TallyId;
+use crate::under_way::UnderWay;
 use crate::view::EntryState;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use twinpath_flow::card::{
     Capabilities, Entry, EntryId, Epoch, FlowOp, Generation, OpTag, TableId,
@@ -26,23 +29,27 @@ pub(crate) enum Doom {
 /// One entry.
 #[derive(Debug)]
 pub(crate) struct EntryRecord {
+    pub(crate) id: EntryId,
     pub(crate) flow: FlowIndex,
-    pub(crate) table: TableId,
-    pub(crate) value: Line,
-    pub(crate) mask: Line,
-    /// Whether it covers every packet of its flow.
-    pub(crate) whole: bool,
-    pub(crate) state: EntryState,
-    pub(crate) doom: Option<Doom>,
-    /// Deletes refused so far.
-    pub(crate) delete_refusals: u32,
+    pub(crate) tally: TallyId,
+    /// Index in the table's list of members.
+    position: u32,
     pub(crate) counts: Counts,
     /// When `counts` was true.
     pub(crate) as_of: Time,
     pub(crate) last_hit: Time,
     pub(crate) heat: Heat,
-    /// Index in the table's list of members.
-    position: usize,
+    /// What it matches under the table's mask, when that is only a part of its flow.
+    part: Option<Box<Line>>,
+    /// Of what it matches; [`Table::holder`] finds it by this.
+    digest: u32,
+    pub(crate) doom: Option<Doom>,
+    pub(crate) table: TableId,
+    pub(crate) state: EntryState,
+    /// Deletes refused so far.
+    pub(crate) delete_refusals: u8,
+    /// Whether its flow sends nowhere.
+    pub(crate) drops: bool,
 }
 
 impl EntryRecord {
@@ -51,12 +58,17 @@ impl EntryRecord {
         self.state == EntryState::InCard && self.doom.is_none()
     }
 
-    /// What it matches.
-    pub(crate) const fn matching(&self) -> MaskedKey {
-        MaskedKey {
-            value: Key { head: self.value, tail: Line::ZERO },
-            mask: Key { head: self.mask, tail: Line::ZERO },
-        }
+    /// Whether it covers every packet of its flow.
+    pub(crate) const fn whole(&self) -> bool {
+        self.part.is_none()
+    }
+}
+
+/// A match on the first line.
+const fn matching(value: Line, mask: Line) -> MaskedKey {
+    MaskedKey {
+        value: Key { head: value, tail: Line::ZERO },
+        mask: Key { head: mask, tail: Line::ZERO },
     }
 }
 
@@ -80,6 +92,8 @@ pub(crate) struct Install {
     pub(crate) ttl_threshold: Option<u8>,
     pub(crate) from: Generation,
     pub(crate) heat: Heat,
+    pub(crate) tally: TallyId,
+    pub(crate) drops: bool,
 }
 
 /// A card that is up, as the host knows it.
@@ -89,16 +103,17 @@ pub(crate) struct Ledger {
     pub(crate) epoch: Epoch,
     pub(crate) up_since: Time,
     pub(crate) tables: Vec<Table>,
-    pub(crate) entries: HashMap<EntryId, EntryRecord>,
+    pub(crate) entries: Entries,
+    /// When the counts of the last complete sweep were true.
+    pub(crate) swept: Time,
     /// Operations not handed out yet. Bounded: `Add`s are not made beyond a limit, the others are
     /// at most a few per entry.
     queue: VecDeque<(FlowOp, Op)>,
-    /// Handed out, by tag; tags ascend, so the first is the oldest.
-    in_flight: BTreeMap<OpTag, (Op, Time)>,
+    /// Handed out and not ended.
+    in_flight: UnderWay,
     /// Of those in flight, `Delete`s that end only after the next commit: they must not fill the
     /// window that the commit needs.
     deferred: usize,
-    next_entry: u32,
     next_tag: u64,
 }
 
@@ -111,16 +126,17 @@ impl Ledger {
         next_tag: u64,
     ) -> Self {
         let tables = capabilities.tables.iter().map(|caps| Table::new(caps.clone())).collect();
+        let capacity = capabilities.tables.iter().map(|caps| u64::from(caps.capacity)).sum();
         Self {
             capabilities,
             epoch,
             up_since: now,
             tables,
-            entries: HashMap::new(),
+            entries: Entries::new(capacity),
+            swept: now,
             queue: VecDeque::new(),
-            in_flight: BTreeMap::new(),
+            in_flight: UnderWay::new(next_tag),
             deferred: 0,
-            next_entry: 1,
             next_tag,
         }
     }
@@ -138,11 +154,6 @@ impl Ledger {
     /// Operations that wait because as many are under way as may be.
     pub(crate) fn queued(&self) -> usize {
         self.queue.len()
-    }
-
-    /// Whether entry identities are used up.
-    pub(crate) const fn ids_exhausted(&self) -> bool {
-        self.next_entry == u32::MAX
     }
 
     pub(crate) fn table(&self, table: TableId) -> &Table {
@@ -166,50 +177,67 @@ impl Ledger {
         }
         let (flow_op, op) = self.queue.pop_front()?;
         self.deferred += usize::from(matches!(op, Op::Delete(_, Some(_))));
-        self.in_flight.insert(flow_op.tag(), (op, now));
+        self.in_flight.push(flow_op.tag(), op, now);
         Some(flow_op)
     }
 
     /// Ends an operation; `None` when the tag is unknown.
     pub(crate) fn end(&mut self, tag: OpTag) -> Option<Op> {
-        let (op, _) = self.in_flight.remove(&tag)?;
+        let op = self.in_flight.end(tag)?;
         self.deferred -= usize::from(matches!(op, Op::Delete(_, Some(_))));
         Some(op)
     }
 
     /// When the oldest operation under way was handed out.
     pub(crate) fn oldest(&self) -> Option<Time> {
-        self.in_flight.first_key_value().map(|(_, (_, since))| *since)
+        self.in_flight.oldest()
     }
 
-    /// Adds an entry, held if the card can.
+    /// Adds an entry, held if the card can. There must be identities left.
     pub(crate) fn add(&mut self, now: Time, install: Install) -> EntryId {
-        let id = EntryId(self.next_entry);
-        self.next_entry += 1;
-        let Install { flow, spot, edit, ttl_threshold, from, heat } = install;
-        let table = self.table_mut(spot.table);
-        let position = table.enter(id, spot.value, spot.mask);
-        let record = EntryRecord {
+        let id = self.entries.next_id();
+        let Install { flow, spot, edit, ttl_threshold, from, heat, tally, drops } = install;
+        let digest = digest(&spot.value, &spot.mask);
+        let position = self.table_mut(spot.table).enter(id, digest);
+        self.entries.insert(EntryRecord {
+            id,
             flow,
-            table: spot.table,
-            value: spot.value,
-            mask: spot.mask,
-            whole: spot.whole,
-            state: EntryState::Adding,
-            doom: None,
-            delete_refusals: 0,
+            tally,
+            position,
             counts: Counts::default(),
             as_of: now,
             last_hit: now,
             heat,
-            position,
-        };
-        let matching = record.matching();
-        self.entries.insert(id, record);
+            part: (!spot.whole).then(|| Box::new(spot.value)),
+            digest,
+            doom: None,
+            table: spot.table,
+            state: EntryState::Adding,
+            delete_refusals: 0,
+            drops,
+        });
+        let matching = matching(spot.value, spot.mask);
         let entry = Entry { id, table: spot.table, matching, edit, ttl_threshold, from };
         let hold = self.capabilities.hold_frames > 0;
         self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry: Box::new(entry), hold });
         id
+    }
+
+    /// What an entry matches.
+    pub(crate) fn matching(&self, entry: &EntryRecord, flows: &FlowTable) -> Option<MaskedKey> {
+        let Some(part) = &entry.part else {
+            let whole = &flows.get(entry.flow)?.flow.matching;
+            return Some(matching(whole.value.head, whole.mask.head));
+        };
+        Some(matching(**part, self.table(entry.table).mask_line()?))
+    }
+
+    /// The entry that matches just what a spot is for.
+    pub(crate) fn holder(&self, spot: &Spot, flows: &FlowTable) -> Option<&EntryRecord> {
+        let id = self.table(spot.table).holder(digest(&spot.value, &spot.mask))?;
+        let entry = self.entries.get(&id)?;
+        // Equal digests of unequal matches are possible.
+        (self.matching(entry, flows)? == matching(spot.value, spot.mask)).then_some(entry)
     }
 
     /// Lets a held entry serve.
@@ -252,9 +280,9 @@ impl Ledger {
 
     /// Forgets an entry that the card does not hold any more.
     pub(crate) fn forget(&mut self, id: EntryId) -> Option<EntryRecord> {
-        let entry = self.entries.remove(&id)?;
+        let entry = self.entries.remove(id)?;
         let table = &mut self.tables[usize::from(entry.table.0)];
-        if let Some(moved) = table.leave(entry.position, entry.value, entry.mask)
+        if let Some(moved) = table.leave(id, entry.position, entry.digest)
             && let Some(other) = self.entries.get_mut(&moved)
         {
             other.position = entry.position;

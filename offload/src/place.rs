@@ -6,11 +6,11 @@
 //! than the coldest entry expects does not wait for the end.
 
 use crate::engine::Engine;
-use crate::express::{Spots, judge, spots};
-use crate::flows::{FlowIndex, Stage};
+use crate::express::{Spots, spots};
+use crate::flows::{FlowIndex, FlowRecord, Stage};
 use crate::heat::{Heat, ONE};
 use crate::io::ResetCause;
-use crate::ledger::Install;
+use crate::ledger::{EntryRecord, Install};
 use crate::table::{Mask, Spot};
 use crate::view::EntryState;
 use crate::why::WhyNot;
@@ -41,9 +41,12 @@ impl Engine {
         self.rounds.sampled_packets += 1;
         let round = self.rounds.number;
         let Some(record) = self.flows.get_mut(index) else { return };
-        record.seen.advance(round);
-        record.seen.in_round = record.seen.in_round.saturating_add(1);
-        let why_not = match record.seen.is_blocked {
+        let mut is_blocked = false;
+        if let Some(seen) = &mut record.seen {
+            seen.advance(round);
+            is_blocked = seen.is_blocked;
+        }
+        let why_not = match is_blocked {
             true => WhyNot::TableFull,
             false => match self.offer(index, Some(key), Pay::Now) {
                 Ok(()) => return,
@@ -52,11 +55,12 @@ impl Engine {
         };
         let wants_keys = self.wants_keys(index);
         let Some(record) = self.flows.get_mut(index) else { return };
-        record.seen.is_blocked = matches!(why_not, WhyNot::TableFull | WhyNot::UpdateBudget);
-        let mut count = record.seen.in_round;
-        if wants_keys && record.flow.matching.matches(key) {
-            count = record.seen.remember(key);
-        }
+        let is_its_own = wants_keys && record.flow.matching.matches(key);
+        let seen = record.seen_mut();
+        seen.advance(round);
+        seen.in_round = seen.in_round.saturating_add(1);
+        seen.is_blocked = matches!(why_not, WhyNot::TableFull | WhyNot::UpdateBudget);
+        let count = if is_its_own { seen.remember(key) } else { seen.in_round };
         match why_not {
             WhyNot::TableFull => self.insist(index, key, count),
             _ => self.wanting.see(index),
@@ -74,7 +78,7 @@ impl Engine {
 
     /// Takes a colder entry's place in the middle of a round, for packets seen `count` times in it.
     fn insist(&mut self, index: FlowIndex, key: &Key, count: u32) {
-        let promised = self.flows.get(index).map_or(0, |record| record.seen.promised);
+        let promised = self.flows.get(index).map_or(0, FlowRecord::promised);
         if count < INSIST_MIN || !count.is_power_of_two() || promised > 0 {
             return;
         }
@@ -106,7 +110,7 @@ impl Engine {
         let now = self.now;
         if let (Err(why_not), Some(record)) = (outcome, self.flows.get_mut(index))
             && record.entries.is_empty()
-            && record.retry_at <= now
+            && record.retry_at() <= now
         {
             record.explain(now, Some(why_not));
         }
@@ -126,7 +130,8 @@ impl Engine {
         };
         let spot = *options.iter().find(roomy).ok_or(WhyNot::TableFull)?;
         if !spot.whole && record.entries.len() >= self.settings.specialisations {
-            return Err(WhyNot::Specialisations(self.settings.specialisations));
+            let most = u32::try_from(self.settings.specialisations).unwrap_or(u32::MAX);
+            return Err(WhyNot::Specialisations(most));
         }
         let heat = self.heat_of(index, key, spot.whole);
         self.install(index, spot, (edit, heat), pay)
@@ -138,7 +143,11 @@ impl Engine {
         let Some(record) = self.flows.get(index) else { return Heat::new(round) };
         match key.filter(|_| !whole) {
             None => record.heat,
-            Some(key) => Heat::of(record.seen.share_of(record.heat.at(round), key), round),
+            Some(key) => {
+                let heat = record.heat.at(round);
+                let share = record.seen.as_ref().map_or(heat, |seen| seen.share_of(heat, key));
+                Heat::of(share, round)
+            }
         }
     }
 
@@ -157,7 +166,7 @@ impl Engine {
         if record.from > self.current && !can.generations {
             return Err(WhyNot::AwaitsCommit);
         }
-        if record.retry_at > self.now {
+        if record.retry_at() > self.now {
             return Err(record.why_not.unwrap_or(WhyNot::Pending));
         }
         if !can.counters && self.rules.any_idle_timeout(&record.flow.rules) {
@@ -165,12 +174,11 @@ impl Engine {
         }
         let (packets, threshold) = (record.software.packets, self.settings.threshold);
         if packets < threshold {
+            let small = |count| u32::try_from(count).unwrap_or(u32::MAX);
+            let (packets, threshold) = (small(packets), small(threshold));
             return Err(WhyNot::BelowThreshold { packets, threshold });
         }
-        record
-            .judged
-            .get_or_insert_with(|| judge(&record.flow, &can.actions, &self.pipeline.ports))
-            .clone()
+        self.verdicts.of(&record.flow, &can.actions, &self.pipeline.ports)
     }
 
     /// The spots for the flow's packets, room or not; `None` when an entry serves them already.
@@ -183,15 +191,14 @@ impl Engine {
             return Err(WhyNot::CardDown);
         };
         let serving = |id| ledger.entries.get(id).filter(|e| e.state != EntryState::Deleting);
-        if record.entries.iter().filter_map(serving).any(|entry| entry.whole) {
+        if record.entries.iter().filter_map(serving).any(EntryRecord::whole) {
             return Ok(None);
         }
         let mask = record.flow.matching.mask.head;
         let heat = record.heat.at(self.rounds.number);
         let Spots { found, mask_under_way, unmasked } = spots(&record.flow, key, &ledger.tables)?;
-        let holder =
-            found.iter().find_map(|spot| ledger.table(spot.table).holder(spot.value, spot.mask));
-        if let Some(entry) = holder.and_then(|id| ledger.entries.get(&id)) {
+        let holder = found.iter().find_map(|spot| ledger.holder(spot, &self.flows));
+        if let Some(entry) = holder {
             return match entry.state {
                 EntryState::Deleting => Err(WhyNot::Pending),
                 _ if entry.doom.is_some() => Err(WhyNot::Pending),
@@ -227,12 +234,13 @@ impl Engine {
         let (Some(ledger), Some(record)) = (self.ledger.as_mut(), self.flows.get_mut(index)) else {
             return Err(WhyNot::CardDown);
         };
-        if ledger.ids_exhausted() {
+        if ledger.entries.ids_exhausted() {
             self.reset(ResetCause::IdsExhausted);
             return Err(WhyNot::CardDown);
         }
         let (ttl_threshold, from) = (record.flow.ttl_threshold, record.from);
-        let install = Install { flow: index, spot, edit, ttl_threshold, from, heat };
+        let (tally, drops) = (record.tally, record.flow.is_drop());
+        let install = Install { flow: index, spot, edit, ttl_threshold, from, heat, tally, drops };
         let id = ledger.add(self.now, install);
         let counts = ledger.capabilities.counters;
         if record.entries.is_empty() {
@@ -240,7 +248,7 @@ impl Engine {
         }
         record.entries.push(id);
         if spot.whole {
-            record.seen.forget_keys();
+            record.forget_seen();
         }
         if !counts {
             self.mark_uncounted(index);
@@ -281,9 +289,12 @@ impl Engine {
     pub(crate) fn offer_seen(&mut self, index: FlowIndex) -> Vec<(Option<Key>, WhyNot, u64)> {
         let round = self.rounds.number;
         let Some(record) = self.flows.get_mut(index) else { return Vec::new() };
-        record.seen.advance(round);
         let heat = record.heat.sure_at(round);
-        let mut keys = record.seen.take_keys();
+        let mut keys = Vec::new();
+        if let Some(seen) = &mut record.seen {
+            seen.advance(round);
+            keys = seen.take_keys();
+        }
         if keys.is_empty() {
             let failed = self.offer(index, None, Pay::Now).err();
             return failed.map(|why| (None, why, heat)).into_iter().collect();
@@ -292,14 +303,14 @@ impl Engine {
         keys.retain(|(key, seen)| match self.offer(index, Some(key), Pay::Now) {
             Ok(()) => false,
             Err(why_not) => {
-                let share =
-                    self.flows.get(index).map_or(0, |record| record.seen.share(heat, *seen));
+                let all = self.flows.get(index).and_then(|record| record.seen.as_ref());
+                let share = all.map_or(0, |all| all.share(heat, *seen));
                 failed.push((Some(*key), why_not, share));
                 true
             }
         });
-        if let Some(record) = self.flows.get_mut(index) {
-            record.seen.put_keys(keys);
+        if let Some(record) = self.flows.get_mut(index).filter(|_| !keys.is_empty()) {
+            record.seen_mut().put_keys(keys);
         }
         failed
     }

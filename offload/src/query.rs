@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::flows::FlowRecord;
-use crate::ledger::Ledger;
+use crate::ledger::EntryRecord;
 use crate::rule_book::RuleRecord;
 use crate::view::{
     Counted, EntryState, EntryView, FlowView, Place, RuleView, Split, TableView, Totals,
@@ -83,7 +83,7 @@ impl Engine {
     pub(crate) fn is_whole(&self, record: &FlowRecord) -> bool {
         let Some(ledger) = self.ledger.as_ref() else { return false };
         let entries = record.entries.iter().filter_map(|id| ledger.entries.get(id));
-        entries.filter(|entry| entry.state == EntryState::InCard).any(|entry| entry.whole)
+        entries.filter(|entry| entry.state == EntryState::InCard).any(EntryRecord::whole)
     }
 
     /// What is expected of a flow, in software and card.
@@ -119,14 +119,28 @@ impl Engine {
         }
     }
 
+    /// Entries that are in the ledger.
+    fn entries_of<'a>(&'a self, record: &'a FlowRecord) -> impl Iterator<Item = &'a EntryRecord> {
+        let ledger = self.ledger.as_ref();
+        record.entries.iter().filter_map(move |id| ledger?.entries.get(id))
+    }
+
+    /// When the last packet of a flow passed.
+    pub(crate) fn last_used(&self, record: &FlowRecord) -> Time {
+        let counted = self.entries_of(record).filter(|entry| entry.counts.packets > 0);
+        counted.map(|entry| entry.last_hit).fold(record.last_used, Time::max)
+    }
+
     fn view(&self, record: &FlowRecord) -> FlowView {
-        let entries = self.ledger.as_ref().map_or_else(Vec::new, |l| entries_of(l, record));
+        let entries: Vec<EntryView> =
+            self.entries_of(record).filter_map(|entry| self.entry_view(entry)).collect();
         let serving = |entry: &&EntryView| entry.state == EntryState::InCard;
         let place =
             if entries.iter().any(|entry| serving(&entry)) { Place::Card } else { Place::Software };
         let mask = record.flow.matching.mask;
         let whole = entries.iter().filter(serving).any(|entry| entry.matching.mask == mask);
-        let mut counts = self.split(record.card, record.card_unknown, record.software);
+        let card = entries.iter().fold(record.card, |sum, entry| sum + entry.counts);
+        let mut counts = self.split(card, record.card_unknown, record.software);
         if let Some(card) = counts.card.as_mut().filter(|_| entries.is_empty()) {
             card.as_of = self.now;
         }
@@ -138,25 +152,21 @@ impl Engine {
             why_not: record.why_not.filter(|_| !(place == Place::Card && whole)),
             since: record.since,
             created: record.created,
-            last_used: Some(record.last_used),
-            last_error: record.last_error,
+            last_used: Some(self.last_used(record)),
+            last_error: record.trouble.as_ref().map(|trouble| trouble.last_error),
             counts,
             heat: self.packets_per_second(record),
             entries,
         }
     }
-}
 
-fn entries_of(ledger: &Ledger, record: &FlowRecord) -> Vec<EntryView> {
-    let view = |id: &EntryId| {
-        let entry = ledger.entries.get(id)?;
+    fn entry_view(&self, entry: &EntryRecord) -> Option<EntryView> {
         Some(EntryView {
-            id: *id,
+            id: entry.id,
             table: entry.table,
-            matching: entry.matching(),
+            matching: self.ledger.as_ref()?.matching(entry, &self.flows)?,
             state: entry.state,
             counts: entry.counts,
         })
-    };
-    record.entries.iter().filter_map(view).collect()
+    }
 }

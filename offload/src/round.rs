@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::event::EngineEvent;
-use crate::flows::Stage;
+use crate::flows::{FlowRecord, Stage};
 use crate::io::{Output, RemoveCause};
 use std::time::Duration;
 use twinpath_flow::time::Time;
@@ -143,15 +143,14 @@ impl Engine {
     }
 
     fn end_flows(&mut self, fresh: Time) {
-        for (index, id) in self.idle.take_due(self.now) {
-            let Some(record) = self.flows.get(index).filter(|record| record.id == id) else {
-                continue;
-            };
-            let end = record.last_used.after(self.settings.flow_idle);
+        for (index, generation) in self.idle.take_due(self.now) {
+            let is_same = |record: &&FlowRecord| record.id.generation == generation;
+            let Some(record) = self.flows.get(index).filter(is_same) else { continue };
+            let end = self.last_used(record).after(self.settings.flow_idle);
             if end > self.now {
-                self.idle.insert(end, (index, id));
+                self.idle.insert(end, (index, generation));
             } else if fresh < end && self.now < end.after(PATIENCE) {
-                self.idle.insert(self.now, (index, id));
+                self.idle.insert(self.now, (index, generation));
             } else if record.stage == Stage::Live {
                 self.remove_flow(index, RemoveCause::Idle);
             }

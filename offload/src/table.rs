@@ -2,6 +2,7 @@
 
 use crate::cold::Cold;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
 use twinpath_flow::card::{EntryId, TableCaps, TableId, TableKind};
 use twinpath_flow::key::Line;
 
@@ -13,6 +14,16 @@ pub(crate) struct Spot {
     pub(crate) mask: Line,
     /// Whether it covers every packet of the flow.
     pub(crate) whole: bool,
+}
+
+/// A digest of what an entry matches.
+pub(crate) fn digest(value: &Line, mask: &Line) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    for word in value.words().into_iter().chain(mask.words()).filter(|word| *word != 0) {
+        hasher.write_u64(word);
+    }
+    let wide = hasher.finish();
+    u32::try_from((wide ^ wide >> 32) & u64::from(u32::MAX)).expect("masked")
 }
 
 /// State of an exact table's mask.
@@ -41,7 +52,8 @@ pub(crate) struct Table {
     pub(crate) past_masks: Line,
     /// Entries in it, under way included.
     pub(crate) members: Vec<EntryId>,
-    taken: HashMap<(Line, Line), EntryId>,
+    /// By digest of what they match.
+    taken: HashMap<u32, EntryId>,
     /// Its coldest entries.
     pub(crate) cold: Cold,
 }
@@ -70,9 +82,9 @@ impl Table {
         self.members.len() < if self.is_ternary() { self.limit / 2 } else { self.limit }
     }
 
-    /// The entry with this value and mask.
-    pub(crate) fn holder(&self, value: Line, mask: Line) -> Option<EntryId> {
-        self.taken.get(&(value, mask)).copied()
+    /// The entry of this digest, if any: what it matches is to be looked at.
+    pub(crate) fn holder(&self, digest: u32) -> Option<EntryId> {
+        self.taken.get(&digest).copied()
     }
 
     /// Whether it is an exact table without a mask.
@@ -114,15 +126,20 @@ impl Table {
         }
     }
 
-    pub(crate) fn enter(&mut self, id: EntryId, value: Line, mask: Line) -> usize {
-        self.taken.insert((value, mask), id);
+    pub(crate) fn enter(&mut self, id: EntryId, digest: u32) -> u32 {
+        // Of two with one digest only the first is found. The other may then be made twice, which
+        // wastes a place and no more.
+        self.taken.entry(digest).or_insert(id);
         self.members.push(id);
-        self.members.len() - 1
+        u32::try_from(self.members.len() - 1).expect("no more than identities")
     }
 
     /// Takes out the member at `position`; the one that moved there, if any.
-    pub(crate) fn leave(&mut self, position: usize, value: Line, mask: Line) -> Option<EntryId> {
-        self.taken.remove(&(value, mask));
+    pub(crate) fn leave(&mut self, id: EntryId, position: u32, digest: u32) -> Option<EntryId> {
+        if self.taken.get(&digest) == Some(&id) {
+            self.taken.remove(&digest);
+        }
+        let position = position as usize;
         self.members.swap_remove(position);
         if self.members.is_empty() && matches!(self.mask, Mask::Draining(_)) {
             self.mask = Mask::None;

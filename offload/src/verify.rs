@@ -158,7 +158,7 @@ impl Engine {
 
     /// Judges a sample, and takes its flow out of the card when it diverges.
     fn judge(&mut self, sample: Sample, counts: Option<Counts>) {
-        let live = self.ledger.as_ref().is_some_and(|l| l.entries.contains_key(&sample.entry));
+        let live = self.ledger.as_ref().is_some_and(|l| l.entries.get(&sample.entry).is_some());
         if sample.generation != self.current || !live {
             self.shadow.totals.skipped += 1;
             return;

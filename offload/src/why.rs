@@ -31,7 +31,7 @@ pub enum WhyNot {
     NoPacketSeen,
     /// It has as many entries as one flow may have.
     #[error("{0} entries, as many as one flow may have")]
-    Specialisations(usize),
+    Specialisations(u32),
     /// An entry of another flow serves the same packets (with the same fate).
     #[error("an entry of another flow serves its packets")]
     Covered,
@@ -42,9 +42,9 @@ pub enum WhyNot {
     #[error("{packets} packets, below the threshold of {threshold}")]
     BelowThreshold {
         /// Seen so far.
-        packets: u64,
+        packets: u32,
         /// Needed.
-        threshold: u64,
+        threshold: u32,
     },
     /// The budget of updates per second is used up, or too many operations are under way.
     #[error("update budget used up")]
@@ -92,7 +92,7 @@ pub enum ActionLack {
     Pops(u8),
     /// Tags pushed.
     #[error("push {0} tags")]
-    Pushes(usize),
+    Pushes(u8),
     /// Rewriting the outer tag.
     #[error("rewrite of the VLAN tag")]
     Tci,
