@@ -45,7 +45,7 @@ impl Passed<'_> {
                 remove(&mut open, index);
             }
         }
-        for group in &table.groups[better..better] {
+        for group in &table.groups[table.indexed.min(better)..better] {
             self.exclude_rules(group, mask, scratch);
         }
         scratch.candidates = open;
