@@ -82,9 +82,9 @@ fn explain(session: &Session, what: &str, device: Option<&str>) -> Answer {
         Err(error) => return Answer::Refused(error.to_string()),
     };
     let (mut story, key) = packet_story(pipeline, &packet.frame, packet.in_port);
-    if let Some(software) = session.forwarder.software() {
-        story.flow = flow_of(&key, software, &session.brain);
-        story.candidate = software.path.flow_for(&key).as_ref().and_then(judge);
+    if let Some(keeper) = session.forwarder.keeper() {
+        story.flow = flow_of(&key, keeper, &session.brain);
+        story.candidate = keeper.flow_for(&key).as_ref().and_then(judge);
     }
     ok(&story)
 }
@@ -143,5 +143,5 @@ fn delete_rules(session: &mut Session, text: &str, strict: bool) -> Answer {
 pub(super) fn settle(session: &mut Session, event: String) {
     let now = session.now;
     session.brain.events.event(now, event);
-    session.brain.settle(now, session.forwarder.software_mut());
+    session.brain.settle(now, session.forwarder.keeper_mut());
 }

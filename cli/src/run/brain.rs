@@ -1,7 +1,7 @@
 //! The engine with the rules and their changes: drains the engine and executes what it wants.
 
 use super::event_ring::EventRing;
-use super::software::Software;
+use super::keeper::FlowKeeper;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use twinpath_fallback::software_path::Removed;
@@ -132,27 +132,27 @@ impl Brain {
 
     /// Executes everything the engine wants, and starts the next change of rules when one is
     /// wanted and none is under way.
-    pub(crate) fn settle(&mut self, now: Time, mut software: Option<&mut Software>) {
+    pub(crate) fn settle(&mut self, now: Time, mut keeper: Option<&mut dyn FlowKeeper>) {
         loop {
             while let Some(output) = self.engine.poll_output() {
-                self.execute(now, output, software.as_deref_mut());
+                self.execute(now, output, reborrow(&mut keeper));
             }
             if !self.changed || self.pending.is_some() {
                 return;
             }
             // Ends: the change is pending now, and `changed` is set again only by outputs that the
             // engine gives once per rule that expires.
-            self.start_change(now, software.as_deref_mut());
+            self.start_change(now, reborrow(&mut keeper));
         }
     }
 
-    fn start_change(&mut self, now: Time, software: Option<&mut Software>) {
+    fn start_change(&mut self, now: Time, keeper: Option<&mut dyn FlowKeeper>) {
         self.changed = false;
         let pipeline = Arc::new(self.rules.pipeline(Arc::clone(&self.ports)));
         let generation = Generation(self.generation.0 + 1);
-        let stale = match software {
+        let stale = match keeper {
             None => Vec::new(),
-            Some(software) => match software.path.prepare(generation, Arc::clone(&pipeline)) {
+            Some(keeper) => match keeper.prepare(now, self, generation, &pipeline) {
                 Ok(stale) => stale,
                 Err(error) => return self.events.error(now, format!("rule change: {error}")),
             },
@@ -162,11 +162,11 @@ impl Brain {
         self.tell(now, Input::PipelineChange { generation, pipeline, stale });
     }
 
-    fn execute(&mut self, now: Time, output: Output, software: Option<&mut Software>) {
+    fn execute(&mut self, now: Time, output: Output, keeper: Option<&mut dyn FlowKeeper>) {
         match output {
             Output::Card(operation) => self.operations.push_back(operation),
             Output::RemoveFlow { id, .. } => {
-                if let Some(removed) = software.and_then(|software| software.path.remove(id)) {
+                if let Some(removed) = keeper.and_then(|keeper| keeper.remove(id)) {
                     self.flow_gone(now, &removed);
                 }
             }
@@ -177,8 +177,8 @@ impl Brain {
                 if let Some((_, pipeline)) = self.pending.take_if(|next| next.0 == generation) {
                     self.pipeline = pipeline;
                 }
-                if let Some(software) = software {
-                    for removed in software.path.commit(generation) {
+                if let Some(keeper) = keeper {
+                    for removed in keeper.commit(now, self, generation) {
                         self.flow_gone(now, &removed);
                     }
                 }
@@ -186,8 +186,8 @@ impl Brain {
             Output::SweepWanted => self.wants.sweep = true,
             Output::SoftwareCountsWanted => {
                 let since = self.reported.replace(now);
-                match software {
-                    Some(software) => software.report(now, since, self),
+                match keeper {
+                    Some(keeper) => keeper.report(now, since, self),
                     None => self.tell(now, Input::SoftwareReported),
                 }
             }
@@ -210,9 +210,18 @@ impl Brain {
         }
     }
 
-    fn flow_gone(&mut self, now: Time, removed: &Removed) {
+    /// Tells the engine that software has dropped a flow.
+    pub(super) fn flow_gone(&mut self, now: Time, removed: &Removed) {
         let counts = removed.usage.counts;
         let last_used = (counts != Counts::default()).then_some(removed.usage.last_used);
         self.tell(now, Input::FlowGone { id: removed.id, counts, last_used });
+    }
+}
+
+/// The same keeper, lent for a shorter time.
+fn reborrow<'a>(keeper: &'a mut Option<&mut dyn FlowKeeper>) -> Option<&'a mut dyn FlowKeeper> {
+    match keeper {
+        Some(keeper) => Some(&mut **keeper),
+        None => None,
     }
 }

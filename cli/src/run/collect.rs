@@ -21,6 +21,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
     let session = &*session;
     let totals = session.brain.engine.totals();
     let sees_wires = session.forwarder.sees_wires();
+    let flows = session.forwarder.keeper().map_or((0, 0), |keeper| keeper.flow_counts());
     let card_decided = fates.card.unwrap_or_default();
     let sample = Sample { received, card: card_decided, software: fates.software };
     let half = session.history.second_half(sample);
@@ -46,10 +47,10 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
         ports: ports(session),
         rules: session.brain.pipeline().iter().map(|placed| rule(session, placed)).collect(),
         flows: FlowCounts {
-            known: session.forwarder.software().map_or(0, |software| software.path.flow_count()),
+            known: flows.0,
             offloaded: totals.offloaded,
             entries: totals.entries,
-            made: session.forwarder.software().map_or(0, |s| s.path.totals().flows_made),
+            made: flows.1,
         },
         card,
         shadow: shadow(session),

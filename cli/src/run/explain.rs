@@ -3,7 +3,7 @@
 use super::brain::Brain;
 use super::candidate::CandidateStory;
 use super::event_ring::hex;
-use super::software::Software;
+use super::keeper::FlowKeeper;
 use serde::{Deserialize, Serialize};
 use twinpath_flow::key::Key;
 use twinpath_flow::parse::{Standing, parse};
@@ -170,11 +170,11 @@ fn key_text(key: &Key) -> String {
 }
 
 /// The flow that decides packets with `key`.
-pub(crate) fn flow_of(key: &Key, software: &Software, brain: &Brain) -> Option<FlowStory> {
-    let view = software.path.find(key)?;
-    Some(match brain.engine.flow(view.id) {
+pub(crate) fn flow_of(key: &Key, keeper: &dyn FlowKeeper, brain: &Brain) -> Option<FlowStory> {
+    let (id, flow) = keeper.find(key)?;
+    Some(match brain.engine.flow(id) {
         Some(known) => flow_story(&known),
-        None => unknown_flow(view.id.index, view.id.generation, view.flow),
+        None => unknown_flow(id.index, id.generation, &flow),
     })
 }
 

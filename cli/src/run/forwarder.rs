@@ -3,6 +3,7 @@
 use super::brain::Brain;
 use super::card::CardPath;
 use super::hardware::HardwarePath;
+use super::keeper::FlowKeeper;
 use super::ports::Ports;
 use super::reference::Reference;
 use super::remote::RemotePath;
@@ -75,7 +76,7 @@ impl Forwarder {
             Self::Remote(card) => card.advance(now, brain, ports),
             Self::Software(software) => {
                 decide(now, software, brain, ports);
-                brain.settle(now, Some(software));
+                brain.settle(now, Some(&mut **software));
             }
             Self::Reference(reference) => {
                 reference.send(now, ports);
@@ -115,24 +116,24 @@ impl Forwarder {
         }
     }
 
-    /// The software path, where there is one.
-    pub(crate) fn software(&self) -> Option<&Software> {
+    /// Who keeps software's flows, where there are any.
+    pub(crate) fn keeper(&self) -> Option<&dyn FlowKeeper> {
         match self {
             Self::Card(card) => Some(&card.software),
             Self::Hardware(card) => Some(&card.software),
             Self::Remote(card) => Some(&card.software),
-            Self::Software(software) => Some(software),
+            Self::Software(software) => Some(&**software),
             Self::Reference(_) => None,
         }
     }
 
-    /// The software path, where there is one.
-    pub(crate) fn software_mut(&mut self) -> Option<&mut Software> {
+    /// Who keeps software's flows, where there are any.
+    pub(crate) fn keeper_mut(&mut self) -> Option<&mut dyn FlowKeeper> {
         match self {
             Self::Card(card) => Some(&mut card.software),
             Self::Hardware(card) => Some(&mut card.software),
             Self::Remote(card) => Some(&mut card.software),
-            Self::Software(software) => Some(software),
+            Self::Software(software) => Some(&mut **software),
             Self::Reference(_) => None,
         }
     }
@@ -161,10 +162,10 @@ impl Forwarder {
     /// Brings the counters of all flows and rules up to date and returns the time then: a card
     /// needs some for its sweep.
     pub(crate) fn read_counters(&mut self, now: Time, brain: &mut Brain) -> Time {
-        if let Some(software) = self.software() {
-            software.report(now, None, brain);
+        if let Some(keeper) = self.keeper_mut() {
+            keeper.report(now, None, brain);
         }
-        brain.settle(now, self.software_mut());
+        brain.settle(now, self.keeper_mut());
         match self {
             Self::Card(card) => card.sweep_all(now, brain),
             Self::Hardware(card) => card.sweep_all(now, brain),

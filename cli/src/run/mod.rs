@@ -13,6 +13,7 @@ pub(crate) mod forwarder;
 mod hardware;
 pub(crate) mod history;
 mod host;
+mod keeper;
 mod odometer;
 mod poll;
 mod ports;

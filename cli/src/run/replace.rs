@@ -48,11 +48,11 @@ pub(super) fn preview(session: &Session, name: &str, text: &str) -> Answer {
     let mut store = session.brain.rules().clone();
     let difference = store.replace(rules);
     let pipeline = Arc::new(store.pipeline(Arc::clone(session.brain.ports())));
-    let flows = session.forwarder.software().map(|software| {
-        let ended = software.path.stale_under(pipeline);
+    let flows = session.forwarder.keeper().map(|keeper| {
+        let ended = keeper.stale_under(&pipeline);
         let in_card = |id| session.brain.engine.flow(id).is_some_and(|f| f.place == Place::Card);
         FlowChanges {
-            kept: software.path.flow_count() - ended.len(),
+            kept: keeper.flow_counts().0.saturating_sub(ended.len()),
             ended: ended.len(),
             ended_in_card: ended.into_iter().filter(|id| in_card(*id)).count(),
         }

@@ -285,7 +285,7 @@ impl Session {
             Ok(rules) => {
                 let count = rules.len();
                 self.brain.change(|store| store.replace(rules));
-                self.brain.settle(now, self.forwarder.software_mut());
+                self.brain.settle(now, self.forwarder.keeper_mut());
                 self.brain.events.event(now, format!("rule file read again, {count} rules"));
             }
             Err(error) => {

@@ -1,14 +1,18 @@
 //! The software path with its buffers: bursts in, frames out, news for the brain.
 
 use super::brain::Brain;
+use super::keeper::FlowKeeper;
 use std::sync::Arc;
-use twinpath_fallback::outbox::DropCause;
+use twinpath_fallback::outbox::{DropCause, Dropped};
 use twinpath_fallback::packet::FRAME_MAX;
+use twinpath_fallback::software_path::{PrepareError, Removed};
 use twinpath_fallback::{Outbox, Packet, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
+use twinpath_flow::key::Key;
 use twinpath_flow::pipeline::Pipeline;
-use twinpath_flow::port::PortNo;
+use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 use twinpath_offload::io::Input;
 
@@ -17,6 +21,9 @@ const PACKETS_MAX: usize = 4096;
 
 /// Packets processed at once at most.
 pub(crate) const BURST_MAX: usize = 32;
+
+/// What the event ring says of copies that found no buffer.
+pub(super) const NO_CONTROLLER_BUFFER: &str = "no buffer for a packet to the controller";
 
 /// What the software path sends and could not send.
 #[derive(Debug)]
@@ -50,7 +57,8 @@ pub(crate) struct Software {
     /// What was counted here.
     pub tally: SoftwareTally,
     burst: Vec<Packet>,
-    outbox: Outbox,
+    /// What was decided and not yet told or sent.
+    pub(super) outbox: Outbox,
 }
 
 impl Software {
@@ -109,7 +117,18 @@ impl Software {
         brain: &mut Brain,
         send: &mut dyn FnMut(&mut PacketPool, Sent),
     ) {
+        self.decide(now);
+        self.tell(now, brain);
+        self.emit(brain.ports(), send);
+    }
+
+    /// Decides everything taken; what comes of it waits in [`Self::outbox`].
+    pub(super) fn decide(&mut self, now: Time) {
         self.path.process(now, &mut self.burst, &mut self.pool, &mut self.outbox);
+    }
+
+    /// Tells the brain what was learned.
+    fn tell(&mut self, now: Time, brain: &mut Brain) {
         for made in self.outbox.made.drain(..) {
             let (id, flow, key) = (made.id, made.flow, made.key);
             let (from, until) = (made.from, made.until);
@@ -125,17 +144,22 @@ impl Software {
             brain.events.copy(copy.packet.time, copy.in_port, copy.len, copy.packet.frame());
             self.pool.give(copy.packet);
         }
+        let is_lost_copy = |dropped: &&Dropped| dropped.cause == DropCause::NoControllerBuffer;
+        for _ in self.outbox.drops.iter().filter(is_lost_copy) {
+            brain.events.repeated(now, "times", NO_CONTROLLER_BUFFER.to_owned());
+        }
+    }
+
+    /// Counts what was dropped and hands what leaves to `send`, in order.
+    pub(super) fn emit(&mut self, ports: &PortTable, send: &mut dyn FnMut(&mut PacketPool, Sent)) {
         for dropped in self.outbox.drops.drain(..) {
             match dropped.cause {
                 DropCause::Rules => self.tally.dropped += 1,
-                DropCause::NoControllerBuffer => {
-                    let text = "no buffer for a packet to the controller".to_owned();
-                    brain.events.repeated(now, "times", text);
-                }
+                DropCause::NoControllerBuffer => {}
                 DropCause::MtuIn => self.tally.mtu_in += 1,
                 DropCause::Malformed | DropCause::NoPort => self.tally.malformed += 1,
                 DropCause::Encap => {
-                    let over = brain.ports().tunnel(dropped.port).map(|tunnel| tunnel.over);
+                    let over = ports.tunnel(dropped.port).map(|tunnel| tunnel.over);
                     send(&mut self.pool, Sent::Dropped(over.unwrap_or(dropped.port)));
                 }
                 DropCause::MtuOut | DropCause::NoBuffer | DropCause::TooLong => {
@@ -147,9 +171,28 @@ impl Software {
             send(&mut self.pool, Sent::Frame(transmission.port, transmission.packet));
         }
     }
+}
 
-    /// Tells the brain the counts of every flow used since `since`.
-    pub(crate) fn report(&self, now: Time, since: Option<Time>, brain: &mut Brain) {
+impl FlowKeeper for Software {
+    fn prepare(
+        &mut self,
+        _: Time,
+        _: &mut Brain,
+        generation: Generation,
+        pipeline: &Arc<Pipeline>,
+    ) -> Result<Vec<FlowId>, PrepareError> {
+        self.path.prepare(generation, Arc::clone(pipeline))
+    }
+
+    fn commit(&mut self, _: Time, _: &mut Brain, generation: Generation) -> Vec<Removed> {
+        self.path.commit(generation)
+    }
+
+    fn remove(&mut self, id: FlowId) -> Option<Removed> {
+        self.path.remove(id)
+    }
+
+    fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain) {
         for view in self.path.flows() {
             let used = view.usage.counts != Counts::default();
             if used && since.is_none_or(|since| view.usage.last_used >= since) {
@@ -159,5 +202,21 @@ impl Software {
             }
         }
         brain.tell(now, Input::SoftwareReported);
+    }
+
+    fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)> {
+        self.path.find(key).map(|view| (view.id, Arc::clone(view.flow)))
+    }
+
+    fn flow_for(&self, key: &Key) -> Option<Flow> {
+        self.path.flow_for(key)
+    }
+
+    fn stale_under(&self, pipeline: &Arc<Pipeline>) -> Vec<FlowId> {
+        self.path.stale_under(Arc::clone(pipeline))
+    }
+
+    fn flow_counts(&self) -> (usize, u64) {
+        (self.path.flow_count(), self.path.totals().flows_made)
     }
 }

@@ -1,0 +1,46 @@
+//! Who keeps software's flows, as the brain sees it: one software path, or the crew of workers.
+
+use super::brain::Brain;
+use std::sync::Arc;
+use twinpath_fallback::software_path::{PrepareError, Removed};
+use twinpath_flow::card::Generation;
+use twinpath_flow::key::Key;
+use twinpath_flow::pipeline::Pipeline;
+use twinpath_flow::steps::{Flow, FlowId};
+use twinpath_flow::time::Time;
+
+/// Keeps software's flows. What it learned before it answers is told to the brain first.
+pub(crate) trait FlowKeeper {
+    /// Prepares the next generation; the flows it must not use.
+    ///
+    /// # Errors
+    /// Another one is prepared, or it is not newer.
+    fn prepare(
+        &mut self,
+        now: Time,
+        brain: &mut Brain,
+        generation: Generation,
+        pipeline: &Arc<Pipeline>,
+    ) -> Result<Vec<FlowId>, PrepareError>;
+
+    /// Puts the prepared generation in force; the flows that only the old one used.
+    fn commit(&mut self, now: Time, brain: &mut Brain, generation: Generation) -> Vec<Removed>;
+
+    /// Removes a flow. `None` when there is none, or when its end will be told later.
+    fn remove(&mut self, id: FlowId) -> Option<Removed>;
+
+    /// Tells the brain the counts of every flow used since `since`.
+    fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain);
+
+    /// The flow of the generation in force that decides packets with this key, if there is one.
+    fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)>;
+
+    /// The flow that a packet with this key would make now; `None` for an exception.
+    fn flow_for(&self, key: &Key) -> Option<Flow>;
+
+    /// The flows that `pipeline` would make stale. Changes nothing.
+    fn stale_under(&self, pipeline: &Arc<Pipeline>) -> Vec<FlowId>;
+
+    /// Flows now, and those made since the run began.
+    fn flow_counts(&self) -> (usize, u64);
+}
