@@ -74,6 +74,21 @@ impl Line {
     }
 }
 
+/// Where a field lies: the start of 16 bytes of its line, the field's lowest bit there, and its bits
+/// as a value. Sixteen bytes of any line are one load.
+const fn window(field: Field) -> (usize, u32, u128) {
+    let spec = field.spec();
+    let end = spec.offset % 64 + spec.width;
+    let bits = u128::MAX >> (128 - 8 * spec.width);
+    let shift = [128, 120, 112, 104, 96, 88, 80, 72, 64, 56, 48, 40, 32, 24, 16, 8];
+    if end >= 16 { (end - 16, 0, bits) } else { (0, shift[end], bits) }
+}
+
+fn number(line: &[u8; 64], window: usize) -> u128 {
+    let bytes = line[window..].first_chunk().expect("a window lies within its line");
+    u128::from_be_bytes(*bytes)
+}
+
 impl Default for Line {
     fn default() -> Self {
         Self::ZERO
@@ -104,22 +119,21 @@ impl Key {
 
     /// Reads a field as a number (network order resolved).
     #[must_use]
+    #[inline]
     pub fn get(&self, field: Field) -> u128 {
-        let spec = field.spec();
-        let line = if spec.offset < 64 { &self.head } else { &self.tail };
-        let start = spec.offset % 64;
-        line.0[start..start + spec.width]
-            .iter()
-            .fold(0, |value, byte| (value << 8) | u128::from(*byte))
+        let (window, shift, bits) = window(field);
+        let line = if field.in_line_1() { &self.head } else { &self.tail };
+        (number(&line.0, window) >> shift) & bits
     }
 
     /// Writes a field; bits of `value` beyond the field's width are cut off.
+    #[inline]
     pub fn set(&mut self, field: Field, value: u128) {
-        let spec = field.spec();
-        let line = if spec.offset < 64 { &mut self.head } else { &mut self.tail };
-        let start = spec.offset % 64;
-        let bytes = value.to_be_bytes();
-        line.0[start..start + spec.width].copy_from_slice(&bytes[16 - spec.width..]);
+        let (window, shift, bits) = window(field);
+        let line = if field.in_line_1() { &mut self.head } else { &mut self.tail };
+        let kept = number(&line.0, window) & !(bits << shift);
+        let new = kept | ((value & bits) << shift);
+        line.0[window..window + 16].copy_from_slice(&new.to_be_bytes());
     }
 
     /// This key with one more field set.

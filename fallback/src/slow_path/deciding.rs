@@ -3,7 +3,7 @@
 use super::dimension::{Level, deciding_bits};
 use super::group::{FEW, Group, other_metadata};
 use super::scratch::{Scratch, Visit};
-use super::sets::{add, first, keep, meet, remove};
+use super::sets::{fill, first, keep, meet, remove};
 use super::table::Table;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::Key;
@@ -30,7 +30,7 @@ impl Passed<'_> {
         let mut open = std::mem::take(&mut scratch.candidates);
         open.clear();
         open.resize(table.indexed.div_ceil(64).max(1), 0);
-        (0..better.min(table.indexed)).for_each(|group| add(&mut open, group));
+        fill(&mut open, better.min(table.indexed));
         let mut known = visit.state.known(mask);
         self.exclude_known(&known, &mut open, scratch);
         while let Some(index) = first(&open, 0) {

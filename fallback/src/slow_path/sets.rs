@@ -61,6 +61,16 @@ pub(super) fn add(set: &mut [u64], group: usize) {
     set[group / 64] |= 1 << (group % 64);
 }
 
+/// The set of the first `count` groups, of as many words as `set` has.
+pub(super) fn fill(set: &mut [u64], count: usize) {
+    let (full, rest) = (count / 64, count % 64);
+    set[..full].fill(u64::MAX);
+    set[full..].fill(0);
+    if rest > 0 {
+        set[full] = !(u64::MAX << rest);
+    }
+}
+
 /// Takes a group out of a set.
 pub(super) fn remove(set: &mut [u64], group: usize) {
     set[group / 64] &= !(1 << (group % 64));
