@@ -115,6 +115,12 @@ what the card did.")]
         #[arg(long)]
         json: bool,
     },
+    /// Measures the software path on this machine
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        command: Bench,
+    },
     /// Lists PCI network functions: driver, IOMMU group, and what keeps VFIO from them
     #[command(after_help = "\
 Examples:
@@ -327,4 +333,71 @@ mod tests {
         assert!(duration("ten").is_err());
         assert!(duration("10 parsecs").is_err());
     }
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Packets a second from memory to nowhere, on one core or several
+    #[command(after_help = "\
+Examples:
+  twinpath bench forward
+  twinpath bench forward --flows 100000 --rules my.flows
+  twinpath bench forward --capture trace.pcap --workers 2 --json
+  twinpath bench forward --kernel scalar --frame-size imix
+
+Each packet is copied into a fresh buffer, looked up, counted, edited and given to a sink, as by a
+driver that costs nothing else. Every worker has all frames and its own flow tables. --cold measures
+the making of flows: each run begins without any and goes through the frames once.")]
+    Forward(Forward),
+}
+
+/// 1 to 64.
+fn workers(text: &str) -> Result<usize, String> {
+    let number: Option<usize> = text.parse().ok();
+    number.filter(|number| (1..=64).contains(number)).ok_or_else(|| "expected 1 to 64".to_owned())
+}
+
+/// `twinpath bench forward`.
+#[derive(Debug, Args)]
+pub(crate) struct Forward {
+    /// Distinct UDP flows, one frame each
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    pub flows: u32,
+    /// Frames of this capture instead
+    #[arg(long, conflicts_with_all = ["flows", "frame_size"])]
+    pub capture: Option<PathBuf>,
+    /// Rule file; otherwise one rule that sends all out of port 1
+    #[arg(long)]
+    pub rules: Option<PathBuf>,
+    /// Port the frames come in on
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub in_port: u16,
+    /// Bytes of a frame with its FCS, 64 to 9000, or imix
+    #[arg(long, default_value = "64")]
+    pub frame_size: String,
+    /// Instructions: auto, scalar, avx2, avx512
+    #[arg(long, default_value = "auto")]
+    pub kernel: String,
+    /// Threads, each with its own source and flow tables
+    #[arg(long, default_value_t = 1, value_parser = workers)]
+    pub workers: usize,
+    /// Seconds of a run
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Runs; the median counts
+    #[arg(long, default_value_t = 5)]
+    pub runs: usize,
+    /// How frames lie in memory
+    #[arg(long, value_enum, default_value = "dpdk")]
+    pub layout: crate::bench::Layout,
+    /// First CPU to run on; any when absent
+    #[arg(long)]
+    pub cpu: Option<usize>,
+    /// Begin each run without flows, and go through the frames once
+    #[arg(long)]
+    pub cold: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }

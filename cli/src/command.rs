@@ -2,7 +2,8 @@
 
 mod devices;
 
-use crate::args::{Arguments, Client, Command, Place, RulesCommand};
+use crate::args::{Arguments, Bench, Client, Command, Place, RulesCommand};
+use crate::bench::forward;
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
 use crate::control::path::SocketError;
@@ -50,6 +51,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Rules { command } => rules(command),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
+        Command::Bench { command: Bench::Forward(arguments) } => forward::run(arguments),
         Command::Replay { file, json } => replay(file, *json),
         Command::Devices { json, sysfs } => devices::list(sysfs, *json),
         Command::Bind { address, force, sysfs } => {
@@ -161,7 +163,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Physical ports 1 to 64, for rules without a configuration.
-fn numbered_ports() -> PortTable {
+pub(crate) fn numbered_ports() -> PortTable {
     let ports = (1..=64).map(|number| Port {
         number: PortNo(number),
         name: format!("port{number}"),

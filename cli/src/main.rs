@@ -6,6 +6,7 @@
 //! - [`clock`]: the one place that reads the clock; [`failure`]: exit codes.
 
 mod args;
+mod bench;
 mod clock;
 mod command;
 mod config;

@@ -7,23 +7,29 @@
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
 //! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
-//!   `exact_cache`: where they are kept and found.
+//!   `exact_cache`: where they are kept and found; `quick`: the commonest frames; [`kernel`]: instructions.
 //! - [`software_path`]: owns the flows; bursts in, [`outbox::Outbox`] out.
 //! - [`wire`]: where frames come from and go to.
 
 mod compiled;
 mod exact_cache;
 mod hash;
+pub mod kernel;
 pub mod outbox;
 pub mod packet;
+pub mod prefetch;
+mod quick;
+mod recipe;
 pub mod ring;
 pub mod settings;
+mod slab;
 pub mod slow_path;
 pub mod software_path;
 mod store;
 mod tuple_space;
 pub mod wire;
 
+pub use kernel::Kernel;
 pub use outbox::Outbox;
 pub use packet::{Packet, PacketPool};
 pub use settings::Settings;

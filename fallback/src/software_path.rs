@@ -3,12 +3,14 @@
 
 mod burst;
 mod exception;
+mod kernels;
 
 use crate::exact_cache::ExactCache;
 use crate::hash::KeyHasher;
+use crate::kernel::Kernel;
 use crate::settings::Settings;
 use crate::slow_path::SlowPath;
-use crate::store::{Serves, Store, Stored};
+use crate::store::{Hot, Serves, Store};
 use crate::tuple_space::TupleSpace;
 use burst::Lane;
 use std::sync::Arc;
@@ -49,11 +51,11 @@ pub struct Usage {
 
 /// A flow in place.
 #[derive(Clone, Debug)]
-pub struct FlowView<'a> {
+pub struct FlowView {
     /// Identity.
     pub id: FlowId,
-    /// The flow.
-    pub flow: &'a Arc<Flow>,
+    /// The flow, put together for this view.
+    pub flow: Arc<Flow>,
     /// Its counters.
     pub usage: Usage,
 }
@@ -85,6 +87,8 @@ pub enum PrepareError {
 struct Phase {
     generation: Generation,
     slow_path: SlowPath,
+    /// Changes with the ports.
+    ports_epoch: u32,
 }
 
 /// The software path.
@@ -100,7 +104,8 @@ pub struct SoftwarePath {
     tuples: TupleSpace,
     cache: ExactCache,
     totals: Totals,
-    lane: Lane,
+    lane: Option<Lane>,
+    kernel: Kernel,
     /// Moves the places of sampled hits.
     sample_clock: usize,
 }
@@ -112,13 +117,18 @@ impl SoftwarePath {
         let hasher = KeyHasher::new(settings.seed);
         Self {
             settings,
-            current: Phase { generation, slow_path: SlowPath::new(pipeline, settings.seed) },
+            current: Phase {
+                generation,
+                slow_path: SlowPath::new(pipeline, settings.seed),
+                ports_epoch: 0,
+            },
             next: None,
             store: Store::default(),
             tuples: TupleSpace::new(hasher.clone()),
             cache: ExactCache::new(settings.cache_slots),
             totals: Totals::default(),
-            lane: Lane::default(),
+            lane: None,
+            kernel: settings.kernel.filter(|k| k.is_here()).unwrap_or_else(Kernel::best),
             sample_clock: 0,
             hasher,
         }
@@ -144,14 +154,17 @@ impl SoftwarePath {
             return Err(PrepareError::NotNewer(generation));
         }
         let slow_path = SlowPath::new(pipeline, self.settings.seed);
-        let next = Phase { generation, slow_path };
+        let mut next = Phase { generation, slow_path, ports_epoch: self.current.ports_epoch };
         let same_ports = self.same_ports(&next);
+        if !same_ports {
+            next.ports_epoch += 1;
+        }
         let mut stale = Vec::new();
-        for (id, stored) in self.store.iter_mut() {
-            if same_ports && holds(&stored.flow, &stored.sample, &next.slow_path) {
-                stored.serves = Serves::BOTH;
+        for index in self.store.indices().collect::<Vec<_>>() {
+            if same_ports && self.stays(index, &next.slow_path) {
+                self.store.hot_mut(index).serves = Serves::BOTH;
             } else {
-                stale.push(id);
+                stale.push(self.store.id(index));
             }
         }
         self.next = Some(next);
@@ -167,11 +180,11 @@ impl SoftwarePath {
         };
         self.current = next;
         let mut old = Vec::new();
-        for (id, stored) in self.store.iter_mut() {
-            if stored.serves.meets(Serves::NEXT) {
-                stored.serves = Serves::CURRENT;
+        for index in self.store.indices().collect::<Vec<_>>() {
+            if self.store.hot(index).serves.meets(Serves::NEXT) {
+                self.store.hot_mut(index).serves = Serves::CURRENT;
             } else {
-                old.push(id);
+                old.push(self.store.id(index));
             }
         }
         old.into_iter().filter_map(|id| self.remove(id)).collect()
@@ -188,8 +201,20 @@ impl SoftwarePath {
     pub fn stale_under(&self, pipeline: Arc<Pipeline>) -> Vec<FlowId> {
         let same_ports = pipeline.ports == self.current.slow_path.pipeline().ports;
         let slow_path = SlowPath::new(pipeline, self.settings.seed);
-        let stays = |stored: &Stored| same_ports && holds(&stored.flow, &stored.sample, &slow_path);
-        self.store.iter().filter(|(_, stored)| !stays(stored)).map(|(id, _)| id).collect()
+        let stays = |index: &u32| same_ports && self.stays(*index, &slow_path);
+        let stale = self.store.indices().filter(|index| !stays(index));
+        stale.map(|index| self.store.id(index)).collect()
+    }
+
+    /// Whether the flow in a slot also holds under another pipeline.
+    fn stays(&self, index: u32, slow_path: &SlowPath) -> bool {
+        let recipe = self.store.recipe(index);
+        slow_path.translate(&self.store.key(index)).is_ok_and(|again| {
+            again.steps == recipe.steps()
+                && again.rules == recipe.rules()
+                && again.ttl_threshold == recipe.ttl_threshold()
+                && again.matching.mask.is_subset_of(self.tuples.mask(self.store.hot(index).tuple))
+        })
     }
 
     /// Whether the ports of the prepared generation are those of the current one.
@@ -199,33 +224,52 @@ impl SoftwarePath {
 
     /// Removes a flow, in all generations; its next packet makes a new one.
     pub fn remove(&mut self, id: FlowId) -> Option<Removed> {
-        let stored = self.store.remove(id)?;
-        self.tuples.remove(stored.tuple, &stored.matching.value, id.index);
-        Some(Removed { id, usage: stored.usage(), flow: stored.flow })
+        let removed = self.flow(id)?;
+        let tuple = self.store.hot(id.index).tuple;
+        self.tuples.remove(tuple, &self.store.key(id.index), id.index);
+        self.store.remove(id);
+        Some(Removed { id, usage: removed.usage, flow: removed.flow })
     }
 
     /// Counters of a flow.
     #[must_use]
     pub fn usage(&self, id: FlowId) -> Option<Usage> {
-        self.store.find(id).map(Stored::usage)
+        self.store.find(id).map(Hot::usage)
     }
 
     /// A flow by its identity.
     #[must_use]
-    pub fn flow(&self, id: FlowId) -> Option<FlowView<'_>> {
-        self.store.find(id).map(|stored| stored.view(id))
+    pub fn flow(&self, id: FlowId) -> Option<FlowView> {
+        self.store.find(id).map(|_| self.view(id.index))
     }
 
     /// The flow of the current generation that decides packets with this key, if there is one.
     #[must_use]
-    pub fn find(&self, key: &Key) -> Option<FlowView<'_>> {
+    pub fn find(&self, key: &Key) -> Option<FlowView> {
         let index = self.tuples.find(key, Serves::CURRENT, &self.store)?;
         self.flow(self.store.id(index))
     }
 
     /// All flows.
-    pub fn flows(&self) -> impl Iterator<Item = FlowView<'_>> {
-        self.store.iter().map(|(id, stored)| stored.view(id))
+    pub fn flows(&self) -> impl Iterator<Item = FlowView> {
+        self.store.indices().map(|index| self.view(index))
+    }
+
+    /// Counters of all flows.
+    pub fn usages(&self) -> impl Iterator<Item = (FlowId, Usage)> {
+        self.store.indices().map(|index| (self.store.id(index), self.store.hot(index).usage()))
+    }
+
+    fn view(&self, index: u32) -> FlowView {
+        let hot = self.store.hot(index);
+        let flow = Arc::new(self.store.flow(index, self.tuples.mask(hot.tuple)));
+        FlowView { id: self.store.id(index), flow, usage: hot.usage() }
+    }
+
+    /// The kernel it runs on.
+    #[must_use]
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// Number of flows.
@@ -257,12 +301,8 @@ fn holds(flow: &Flow, sample: &Key, slow_path: &SlowPath) -> bool {
     })
 }
 
-impl Stored {
+impl Hot {
     fn usage(&self) -> Usage {
         Usage { counts: self.counts, last_used: self.last_used }
-    }
-
-    fn view(&self, id: FlowId) -> FlowView<'_> {
-        FlowView { id, flow: &self.flow, usage: self.usage() }
     }
 }

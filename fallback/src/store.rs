@@ -1,9 +1,14 @@
 //! The flows: slots that are reused, with an identity that is not.
+//!
+//! A flow takes two cache lines: what every packet of it changes, and the first line of the key it was
+//! made for. Its mask is its tuple's; what it does is a recipe, shared with all flows that do the same.
 
-use crate::compiled::Program;
-use std::sync::Arc;
+use crate::recipe::{Recipe, Recipes};
+use crate::slab::Slab;
+use std::collections::HashMap;
 use twinpath_flow::counters::Counts;
-use twinpath_flow::key::{Key, MaskedKey};
+use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::port::PortTable;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 
@@ -12,6 +17,8 @@ use twinpath_flow::time::Time;
 pub(crate) struct Serves(u8);
 
 impl Serves {
+    /// None: the slot is free.
+    const NONE: Self = Self(0);
     /// The current generation.
     pub(crate) const CURRENT: Self = Self(1);
     /// The prepared one.
@@ -20,44 +27,55 @@ impl Serves {
     pub(crate) const BOTH: Self = Self(3);
 
     /// Whether this and `other` have a generation in common.
+    #[inline(always)]
     pub(crate) const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
 
-/// A flow in place.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    /// What it matches; a copy of the flow's, near the counters.
-    pub(crate) matching: MaskedKey,
-    /// Key of the packet it was made for.
-    pub(crate) sample: Key,
+/// What packets change, and what they need for it: one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Hot {
     /// Packets and bytes.
     pub(crate) counts: Counts,
     /// Last packet, or when it was made.
     pub(crate) last_used: Time,
-    /// Generations it decides.
-    pub(crate) serves: Serves,
+    /// What it does.
+    pub(crate) recipe: u32,
     /// Which tuple it is in.
     pub(crate) tuple: u32,
-    /// Packets at or below this TTL are exceptions.
-    pub(crate) ttl_threshold: Option<u8>,
-    /// The steps, compiled.
-    pub(crate) program: Program,
-    /// The flow.
-    pub(crate) flow: Arc<Flow>,
+    /// Uses of the slot before.
+    generation: u32,
+    /// Packets whose TTL is less than this are exceptions.
+    pub(crate) ttl_min: u16,
+    /// Generations it decides.
+    pub(crate) serves: Serves,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    stored: Option<Box<Stored>>,
+const _: () = assert!(size_of::<Hot>() == 64);
+
+impl Hot {
+    const FREE: Self = Self {
+        counts: Counts { packets: 0, bytes: 0 },
+        last_used: Time(0),
+        recipe: 0,
+        tuple: 0,
+        generation: 0,
+        ttl_min: 0,
+        serves: Serves::NONE,
+    };
 }
 
 /// All flows.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    slots: Vec<Slot>,
+    hot: Slab<Hot>,
+    /// First lines of the keys that flows were made for.
+    heads: Slab<Line>,
+    /// Second lines, of the few that have one.
+    tails: HashMap<u32, Line>,
+    recipes: Recipes,
     free: Vec<u32>,
     len: usize,
 }
@@ -68,67 +86,133 @@ impl Store {
         self.len
     }
 
-    /// Puts a flow in place.
-    pub(crate) fn insert(&mut self, stored: Stored) -> FlowId {
+    /// Puts a flow in place that was made for a packet with `key`. Its tuple comes later.
+    pub(crate) fn insert(
+        &mut self,
+        (flow, key): (&Flow, &Key),
+        ports: (&PortTable, u32),
+        (serves, now): (Serves, Time),
+    ) -> FlowId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            u32::try_from(self.slots.len() - 1).expect("the flow limit is far below 2^32")
+            self.hot.push(Hot::FREE);
+            self.heads.push(Line::ZERO);
+            u32::try_from(self.hot.len() - 1).expect("the flow limit is far below 2^32")
         });
-        let slot = &mut self.slots[index as usize];
-        slot.stored = Some(Box::new(stored));
+        let recipe = self.recipes.of(flow, ports);
+        let generation = self.hot.at(index).generation;
+        let ttl_min = flow.ttl_threshold.map_or(0, |threshold| u16::from(threshold) + 1);
+        *self.hot.at_mut(index) =
+            Hot { last_used: now, recipe, generation, ttl_min, serves, ..Hot::FREE };
+        *self.heads.at_mut(index) = key.head;
+        if !key.tail.is_zero() {
+            self.tails.insert(index, key.tail);
+        }
         self.len += 1;
-        FlowId { index, generation: slot.generation }
+        FlowId { index, generation }
     }
 
     /// Takes a flow out. Its slot is used again under another identity, as long as there are any.
-    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Box<Stored>> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation != id.generation {
-            return None;
+    pub(crate) fn remove(&mut self, id: FlowId) {
+        if self.find(id).is_none() {
+            return;
         }
-        let stored = slot.stored.take()?;
-        self.len -= 1;
-        if let Some(generation) = slot.generation.checked_add(1) {
-            slot.generation = generation;
+        let hot = self.hot.at_mut(id.index);
+        let recipe = hot.recipe;
+        hot.serves = Serves::NONE;
+        if let Some(generation) = hot.generation.checked_add(1) {
+            hot.generation = generation;
             self.free.push(id.index);
         }
-        Some(stored)
+        self.tails.remove(&id.index);
+        self.recipes.release(recipe);
+        self.len -= 1;
     }
 
-    /// The flow in a slot.
-    pub(crate) fn at(&self, index: u32) -> Option<&Stored> {
-        self.slots.get(index as usize)?.stored.as_deref()
+    /// What packets change; of a free slot too, which serves no generation.
+    #[inline(always)]
+    pub(crate) fn hot(&self, index: u32) -> &Hot {
+        self.hot.at(index)
     }
 
-    /// The flow in a slot, to be changed.
-    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut Stored> {
-        self.slots.get_mut(index as usize)?.stored.as_deref_mut()
+    /// What packets change.
+    #[inline(always)]
+    pub(crate) fn hot_mut(&mut self, index: u32) -> &mut Hot {
+        self.hot.at_mut(index)
+    }
+
+    /// First line of the key that the flow was made for.
+    #[inline(always)]
+    pub(crate) fn head(&self, index: u32) -> &Line {
+        self.heads.at(index)
+    }
+
+    /// Number of slots.
+    #[inline(always)]
+    pub(crate) const fn slots(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// Whether a packet agrees with the flow in a slot on the bits of `mask`.
+    #[inline(always)]
+    pub(crate) fn agrees(&self, index: u32, key: &Key, mask: &Key) -> bool {
+        let (head, key_head, mask_head) =
+            (self.heads.at(index).words(), key.head.words(), mask.head.words());
+        let differ = (0..8).fold(0, |d, i| d | ((head[i] ^ key_head[i]) & mask_head[i]));
+        differ == 0 && (mask.tail.is_zero() || self.tail_agrees(index, &key.tail, &mask.tail))
+    }
+
+    #[cold]
+    fn tail_agrees(&self, index: u32, tail: &Line, mask: &Line) -> bool {
+        let own = self.tails.get(&index).unwrap_or(&Line::ZERO);
+        own.and(mask) == tail.and(mask)
+    }
+
+    /// The key that a flow was made for.
+    pub(crate) fn key(&self, index: u32) -> Key {
+        let tail = self.tails.get(&index).copied().unwrap_or(Line::ZERO);
+        Key { head: *self.heads.at(index), tail }
+    }
+
+    /// What a flow does.
+    #[inline(always)]
+    pub(crate) fn recipe(&self, index: u32) -> &Recipe {
+        self.recipes.at(self.hot.at(index).recipe)
+    }
+
+    /// What is counted and what is done, by slot.
+    #[inline(always)]
+    pub(crate) fn decide(&mut self, index: u32) -> (&mut Hot, &mut Recipe) {
+        let hot = self.hot.at_mut(index);
+        let recipe = self.recipes.at_mut(hot.recipe);
+        (hot, recipe)
+    }
+
+    /// The flow in a slot, put together, given its mask.
+    pub(crate) fn flow(&self, index: u32, mask: &Key) -> Flow {
+        let recipe = self.recipe(index);
+        Flow {
+            matching: MaskedKey::new(&self.key(index), *mask),
+            steps: recipe.steps().to_vec(),
+            ttl_threshold: recipe.ttl_threshold(),
+            rules: recipe.rules().to_vec(),
+        }
     }
 
     /// The identity of the flow in a slot.
     pub(crate) fn id(&self, index: u32) -> FlowId {
-        FlowId { index, generation: self.slots[index as usize].generation }
+        FlowId { index, generation: self.hot.at(index).generation }
     }
 
-    /// A flow by identity.
-    pub(crate) fn find(&self, id: FlowId) -> Option<&Stored> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.stored.as_deref().filter(|_| slot.generation == id.generation)
+    /// The slot of a flow that is here.
+    pub(crate) fn find(&self, id: FlowId) -> Option<&Hot> {
+        let here = (id.index as usize) < self.hot.len();
+        let hot = here.then(|| self.hot.at(id.index))?;
+        (hot.generation == id.generation && hot.serves != Serves::NONE).then_some(hot)
     }
 
-    /// All flows, to be changed.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (FlowId, &mut Stored)> {
-        (0_u32..).zip(&mut self.slots).filter_map(|(index, slot)| {
-            let id = FlowId { index, generation: slot.generation };
-            Some((id, slot.stored.as_deref_mut()?))
-        })
-    }
-
-    /// All flows, in the order of slots.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (FlowId, &Stored)> {
-        (0_u32..).zip(&self.slots).filter_map(|(index, slot)| {
-            let id = FlowId { index, generation: slot.generation };
-            Some((id, slot.stored.as_deref()?))
-        })
+    /// Slots in use, in order.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + use<'_> {
+        let used = |(index, hot): (u32, &Hot)| (hot.serves != Serves::NONE).then_some(index);
+        (0_u32..).zip(self.hot.iter()).filter_map(used)
     }
 }

@@ -4,11 +4,12 @@
 //! the [`Store`]; whether a flow serves a packet is decided there.
 
 use crate::hash::KeyHasher;
+use crate::prefetch::prefetch;
 use crate::store::{Serves, Store};
 use twinpath_flow::key::{Key, MaskedKey};
 
-/// Lookups between two rankings of the masks.
-const LOOKUPS_PER_RANKING: u32 = 1 << 14;
+/// Names that [`TupleSpace::find_many`] takes are below this.
+const WANTED_MAX: usize = 32;
 
 const EMPTY: u32 = u32::MAX;
 
@@ -36,13 +37,12 @@ pub(crate) struct TupleSpace {
     tuples: Vec<Tuple>,
     /// Tuples in use, most used first.
     ranking: Vec<u32>,
-    lookups: u32,
 }
 
 impl TupleSpace {
     /// No flows.
     pub(crate) const fn new(hasher: KeyHasher) -> Self {
-        Self { hasher, tuples: Vec::new(), ranking: Vec::new(), lookups: 0 }
+        Self { hasher, tuples: Vec::new(), ranking: Vec::new() }
     }
 
     /// Number of masks in use.
@@ -50,34 +50,71 @@ impl TupleSpace {
         self.ranking.len()
     }
 
+    /// The mask of a tuple.
+    #[inline(always)]
+    pub(crate) fn mask(&self, tuple: u32) -> &Key {
+        &self.tuples[tuple as usize].mask
+    }
+
+    /// Whether the flow in a slot decides packets with this key in a generation.
+    #[inline(always)]
+    pub(crate) fn decides(&self, flow: u32, key: &Key, serves: Serves, store: &Store) -> bool {
+        let hot = store.hot(flow);
+        hot.serves.meets(serves) && store.agrees(flow, key, self.mask(hot.tuple))
+    }
+
     /// The slot of a flow that matches `key` in a generation.
-    pub(crate) fn lookup(&mut self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
-        self.lookups += 1;
-        if self.lookups >= LOOKUPS_PER_RANKING {
-            self.rank();
-        }
-        let (tuple, flow) = self.search(key, serves, store)?;
-        self.tuples[tuple as usize].hits += 1;
-        Some(flow)
-    }
-
-    /// As [`Self::lookup`], leaving the ranking alone.
     pub(crate) fn find(&self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
-        self.search(key, serves, store).map(|(_, flow)| flow)
-    }
-
-    fn search(&self, key: &Key, serves: Serves, store: &Store) -> Option<(u32, u32)> {
         self.ranking.iter().find_map(|&index| {
             let tuple = &self.tuples[index as usize];
-            let hash = self.hasher.hash(key, &tuple.mask);
-            tuple
-                .find(hash, |flow| {
-                    store.at(flow).is_some_and(|stored| {
-                        stored.serves.meets(serves) && stored.matching.matches(key)
-                    })
-                })
-                .map(|flow| (index, flow))
+            tuple.find(self.hasher.hash(key, &tuple.mask), |flow| {
+                store.hot(flow).serves.meets(serves) && store.agrees(flow, key, &tuple.mask)
+            })
         })
+    }
+
+    /// Looks several keys up at once, mask by mask, so that waiting for memory overlaps: `wanted`
+    /// names those to look up, and afterwards those without a flow; `key` is the key of a name and
+    /// the generation that decides it, and `found` takes what is found.
+    #[inline(always)]
+    pub(crate) fn find_many<'k>(
+        &mut self,
+        wanted: &mut Vec<u8>,
+        key: impl Fn(u8) -> (&'k Key, Serves),
+        store: &Store,
+        mut found: impl FnMut(u8, u32),
+    ) {
+        let mut hashes = [0; WANTED_MAX];
+        for &index in &self.ranking {
+            let tuple = &mut self.tuples[index as usize];
+            for &at in wanted.iter() {
+                let hash = self.hasher.hash(key(at).0, &tuple.mask);
+                hashes[usize::from(at) % WANTED_MAX] = hash;
+                prefetch(&tuple.places[tuple.home(tag(hash))]);
+            }
+            for &at in wanted.iter() {
+                if let Some(flow) = tuple.first(hashes[usize::from(at) % WANTED_MAX]) {
+                    prefetch(store.hot(flow));
+                    prefetch(store.head(flow));
+                }
+            }
+            let mut hits = 0;
+            wanted.retain(|&at| {
+                let (key, serves) = key(at);
+                let flow = tuple.find(hashes[usize::from(at) % WANTED_MAX], |flow| {
+                    store.hot(flow).serves.meets(serves) && store.agrees(flow, key, &tuple.mask)
+                });
+                if let Some(flow) = flow {
+                    hits += 1;
+                    found(at, flow);
+                }
+                flow.is_none()
+            });
+            tuple.hits += hits;
+            if wanted.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Adds the flow in slot `flow`; returns its tuple.
@@ -106,7 +143,7 @@ impl TupleSpace {
         index
     }
 
-    /// Takes a flow out of a tuple.
+    /// Takes a flow out of a tuple; `value` is any key it matches.
     pub(crate) fn remove(&mut self, tuple: u32, value: &Key, flow: u32) {
         let index = tuple;
         let tuple = &mut self.tuples[tuple as usize];
@@ -117,8 +154,8 @@ impl TupleSpace {
         }
     }
 
-    fn rank(&mut self) {
-        self.lookups = 0;
+    /// Puts the masks used most in front.
+    pub(crate) fn rank(&mut self) {
         let tuples = &mut self.tuples;
         self.ranking.sort_by_key(|index| std::cmp::Reverse(tuples[*index as usize].hits));
         tuples.iter_mut().for_each(|tuple| tuple.hits /= 2);
@@ -126,10 +163,19 @@ impl TupleSpace {
 }
 
 impl Tuple {
+    /// The flow at the home of a hash, if its tag is there: to be asked for ahead of its use.
+    #[inline(always)]
+    fn first(&self, hash: u64) -> Option<u32> {
+        let place = self.places[self.home(tag(hash))];
+        (place.tag == tag(hash) && place.flow != EMPTY).then_some(place.flow)
+    }
+
+    #[inline(always)]
     fn home(&self, tag: u32) -> usize {
         tag as usize & (self.places.len() - 1)
     }
 
+    #[inline(always)]
     fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
         let mut at = self.home(tag);

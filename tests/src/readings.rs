@@ -134,7 +134,7 @@ impl World {
 
     /// Puts a flow into the card if it can be there: as it is, or for one key only.
     fn install(&mut self, id: FlowId, key: &Key) {
-        let flow = Arc::clone(self.software.flow(id).expect("it was just made").flow);
+        let flow = self.software.flow(id).expect("it was just made").flow;
         let Some(edit) = self.card_edit(&flow) else { return };
         let exact = MaskedKey::new(
             &Key { tail: Line::ZERO, ..*key },

@@ -193,19 +193,18 @@ impl FlowKeeper for Software {
     }
 
     fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain) {
-        for view in self.path.flows() {
-            let used = view.usage.counts != Counts::default();
-            if used && since.is_none_or(|since| view.usage.last_used >= since) {
-                let last_used = Some(view.usage.last_used);
-                let counts = view.usage.counts;
-                brain.tell(now, Input::SoftwareCounts { id: view.id, counts, last_used });
+        for (id, usage) in self.path.usages() {
+            let used = usage.counts != Counts::default();
+            if used && since.is_none_or(|since| usage.last_used >= since) {
+                let (counts, last_used) = (usage.counts, Some(usage.last_used));
+                brain.tell(now, Input::SoftwareCounts { id, counts, last_used });
             }
         }
         brain.tell(now, Input::SoftwareReported);
     }
 
     fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)> {
-        self.path.find(key).map(|view| (view.id, Arc::clone(view.flow)))
+        self.path.find(key).map(|view| (view.id, view.flow))
     }
 
     fn flow_for(&self, key: &Key) -> Option<Flow> {

@@ -152,7 +152,10 @@ impl Program {
     #[inline(always)]
     fn edit(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
         let is_bare = layout.prepend == 0;
-        packet.pull_front(usize::from(layout.strip));
+        // Not for every packet: the handle is moved next, and would wait for the short stores.
+        if layout.strip != 0 {
+            packet.pull_front(usize::from(layout.strip));
+        }
         if !is_bare {
             open_link_header(packet);
         }

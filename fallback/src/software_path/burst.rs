@@ -5,12 +5,15 @@ use super::{Phase, SoftwarePath, holds};
 use crate::compiled::{Effects, Program};
 use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::{Packet, PacketPool};
-use crate::store::{Serves, Stored};
+use crate::prefetch::prefetch;
+use crate::quick;
+use crate::store::Serves;
 use std::sync::Arc;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::Field;
+use twinpath_flow::key::Line;
 use twinpath_flow::parse::{Parsed, Standing, parse};
-use twinpath_flow::port::PortKind;
+use twinpath_flow::port::{PortKind, PortNo};
 use twinpath_flow::steps::Flow;
 use twinpath_flow::time::Time;
 
@@ -20,10 +23,27 @@ const BURST: usize = 32;
 /// Slot number that no flow has.
 const NONE: u32 = u32::MAX;
 
+/// Lookups between two looks at the ranking of masks and the size of the exact cache.
+const LOOKUPS_PER_RANKING: u32 = 1 << 14;
+
+/// Where the TTL is in the first line of a key.
+const TTL: usize = 8;
+
 /// What is known about the packets of a burst; kept between bursts for its memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
-    works: Vec<Work>,
+    works: Box<[Work; BURST]>,
+    /// Those to be looked up in the tuple space.
+    wanted: Vec<u8>,
+    /// Lookups since the masks were ranked.
+    lookups: u32,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let works = Box::new([Work::EMPTY; BURST]);
+        Self { works, wanted: Vec::with_capacity(BURST), lookups: 0 }
+    }
 }
 
 /// A packet's way through a burst.
@@ -35,56 +55,136 @@ struct Work {
     flow: u32,
     /// Generation that decides it.
     serves: Serves,
+    /// Whether the second line of its key may be other than zero.
+    has_tail: bool,
     /// Why it is dropped unread.
     refused: Option<DropCause>,
 }
 
+impl Work {
+    const EMPTY: Self = Self {
+        parsed: Parsed {
+            key: twinpath_flow::key::Key::ZERO,
+            layout: EMPTY_LAYOUT,
+            standing: Standing::Plain,
+        },
+        hash: 0,
+        flow: NONE,
+        serves: Serves::CURRENT,
+        has_tail: false,
+        refused: None,
+    };
+
+    /// Whether it is to be looked up.
+    #[inline(always)]
+    fn is_wanted(&self) -> bool {
+        self.refused.is_none() && self.parsed.standing == Standing::Plain
+    }
+}
+
+const EMPTY_LAYOUT: twinpath_flow::parse::Layout = twinpath_flow::parse::Layout {
+    strip: 0,
+    prepend: 0,
+    tags: 0,
+    network: twinpath_flow::parse::Network::None,
+    transport: twinpath_flow::parse::Transport::None,
+    l3: 0,
+    l4: 0,
+    end: 0,
+    checksum: 0,
+};
+
+/// What a burst needs to know of the port a packet came in on.
+#[derive(Clone, Copy)]
+struct Entrance {
+    port: PortNo,
+    serves: Serves,
+    /// Longest frame; `None` when it is no physical port.
+    mtu: Option<usize>,
+    /// Whether a tunnel rides over it.
+    has_tunnels: bool,
+}
+
 impl SoftwarePath {
-    /// Decides all packets of `burst`, in order, and empties it. Any length; 32 is best.
-    ///
-    /// Packets that are not sent go back to `pool`, which also gives the buffers for copies.
-    /// Each packet is decided by the generation it carries: the prepared one if it is that or
-    /// newer, else the current one.
-    pub fn process(
+    /// As [`SoftwarePath::process`], compiled for the kernel that calls it.
+    #[inline(always)]
+    pub(super) fn process_inlined(
         &mut self,
         now: Time,
         burst: &mut Vec<Packet>,
         pool: &mut PacketPool,
         out: &mut Outbox,
     ) {
-        let mut lane = std::mem::take(&mut self.lane);
+        let mut lane = std::mem::take(&mut self.lane).unwrap_or_default();
         let mut effects = Effects { pool, out };
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
-            lane.works.clear();
-            lane.works.extend(burst[..count].iter().map(|packet| self.parse(packet)));
-            lane.works.iter_mut().for_each(|work| self.look_up(work));
-            self.sample(&lane.works, effects.out);
-            for (packet, work) in burst.drain(..count).zip(&mut lane.works) {
+            self.parse_all(&burst[..count], &mut lane);
+            self.look_up_all(&mut lane, count);
+            self.sample(&lane.works[..count], effects.out);
+            for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
                 self.decide(now, packet, work, &mut effects);
             }
         }
-        self.lane = lane;
+        self.lane = Some(lane);
     }
 
-    fn parse(&self, packet: &Packet) -> Work {
-        let serves = match &self.next {
-            Some(next) if packet.generation >= next.generation => Serves::NEXT,
-            _ => Serves::CURRENT,
-        };
-        let ports = &self.phase(serves).slow_path.pipeline().ports;
-        let refused = match ports.find(packet.port) {
-            Some(port) if port.kind != PortKind::Physical => Some(DropCause::NoPort),
-            Some(port) if packet.len() > usize::from(port.mtu_in) => Some(DropCause::MtuIn),
-            Some(_) => None,
-            None => Some(DropCause::NoPort),
-        };
-        let mut work = Work { parsed: Parsed::default(), hash: 0, flow: NONE, serves, refused };
-        if refused.is_none() {
-            work.parsed = parse(packet.frame(), packet.port, ports);
-            work.hash = self.hasher.hash_whole(&work.parsed.key);
+    #[inline(always)]
+    fn parse_all(&self, burst: &[Packet], lane: &mut Lane) {
+        let mut entrance: Option<Entrance> = None;
+        for (packet, work) in burst.iter().zip(lane.works.iter_mut()) {
+            work.serves = match &self.next {
+                Some(next) if packet.generation >= next.generation => Serves::NEXT,
+                _ => Serves::CURRENT,
+            };
+            let same = |one: &Entrance| one.port == packet.port && one.serves == work.serves;
+            let from = match entrance.filter(same) {
+                Some(known) => known,
+                None => *entrance.insert(self.entrance(packet.port, work.serves)),
+            };
+            work.flow = NONE;
+            work.refused = match from.mtu {
+                None => Some(DropCause::NoPort),
+                Some(mtu) if packet.len() > mtu => Some(DropCause::MtuIn),
+                Some(_) => None,
+            };
+            if work.refused.is_some() {
+                continue;
+            }
+            let read = quick::read(packet.first_line(), packet.len(), packet.port);
+            match read.filter(|quick| quick.is_tcp || !from.has_tunnels) {
+                Some(quick) => {
+                    work.parsed.key.head = quick.head;
+                    if work.has_tail {
+                        work.parsed.key.tail = Line::ZERO;
+                        work.has_tail = false;
+                    }
+                    work.parsed.layout = quick.layout;
+                    work.parsed.standing = Standing::Plain;
+                }
+                None => self.parse_whole(packet, work),
+            }
+            work.hash = self.hasher.hash_whole(&work.parsed.key, work.has_tail);
+            self.cache.touch(work.hash);
         }
-        work
+    }
+
+    #[inline(never)]
+    fn parse_whole(&self, packet: &Packet, work: &mut Work) {
+        let ports = &self.phase(work.serves).slow_path.pipeline().ports;
+        work.parsed = parse(packet.frame(), packet.port, ports);
+        work.has_tail = !work.parsed.key.tail.is_zero();
+    }
+
+    fn entrance(&self, number: PortNo, serves: Serves) -> Entrance {
+        let ports = &self.phase(serves).slow_path.pipeline().ports;
+        let port = ports.find(number).filter(|port| port.kind == PortKind::Physical);
+        Entrance {
+            port: number,
+            serves,
+            mtu: port.map(|port| usize::from(port.mtu_in)),
+            has_tunnels: ports.tunnels().any(|(_, tunnel)| tunnel.over == number),
+        }
     }
 
     fn phase(&self, serves: Serves) -> &Phase {
@@ -92,29 +192,60 @@ impl SoftwarePath {
     }
 
     /// Looks in the exact cache, then in the tuple space.
-    fn look_up(&mut self, work: &mut Work) {
-        if work.refused.is_some() || work.parsed.standing != Standing::Plain {
-            return;
+    #[inline(always)]
+    fn look_up_all(&mut self, lane: &mut Lane, count: usize) {
+        let Self { cache, store, tuples, totals, .. } = self;
+        let works = &mut lane.works[..count];
+        let slots = store.slots();
+        for work in works.iter_mut().filter(|work| work.is_wanted()) {
+            let guess = cache.guess(work.hash).filter(|flow| (*flow as usize) < slots);
+            if let Some(flow) = guess {
+                work.flow = flow;
+                prefetch(store.hot(flow));
+                prefetch(store.head(flow));
+            }
         }
-        let key = &work.parsed.key;
-        let is_it = |flow: &u32| {
-            self.store.at(*flow).is_some_and(|stored| {
-                stored.serves.meets(work.serves) && stored.matching.matches(key)
-            })
-        };
-        if let Some(flow) = self.cache.guesses(work.hash).into_iter().find(is_it) {
-            self.totals.cache_hits += 1;
-            work.flow = flow;
-        } else if let Some(flow) = self.tuples.lookup(key, work.serves, &self.store) {
-            self.totals.tuple_hits += 1;
-            self.cache.remember(work.hash, flow);
-            work.flow = flow;
+        lane.wanted.clear();
+        for (at, work) in (0_u8..).zip(works.iter_mut()).filter(|(_, work)| work.is_wanted()) {
+            let right = work.flow != NONE
+                && tuples.decides(work.flow, &work.parsed.key, work.serves, store);
+            if right {
+                totals.cache_hits += 1;
+            } else {
+                work.flow = NONE;
+                lane.wanted.push(at);
+            }
+        }
+        if !lane.wanted.is_empty() {
+            let before = lane.wanted.len();
+            let mut found = [NONE; BURST];
+            let key = |at: u8| {
+                let work: &Work = &works[usize::from(at)];
+                (&work.parsed.key, work.serves)
+            };
+            tuples.find_many(&mut lane.wanted, key, store, |at, flow| {
+                found[usize::from(at)] = flow;
+            });
+            totals.tuple_hits += (before - lane.wanted.len()) as u64;
+            for (work, flow) in works.iter_mut().zip(found).filter(|(_, flow)| *flow != NONE) {
+                work.flow = flow;
+                cache.remember(work.hash, flow);
+            }
+        }
+        lane.lookups += u32::try_from(count).expect("a burst");
+        if lane.lookups >= LOOKUPS_PER_RANKING {
+            tuples.rank();
+            cache.adapt(std::mem::take(&mut lane.lookups));
         }
     }
 
     /// Reports a few hits, at places that move from burst to burst.
+    #[inline(always)]
     fn sample(&mut self, works: &[Work], out: &mut Outbox) {
-        let stride = works.len().div_ceil(self.settings.hit_samples.max(1)).max(1);
+        if self.settings.hit_samples == 0 {
+            return;
+        }
+        let stride = works.len().div_ceil(self.settings.hit_samples).max(1);
         self.sample_clock = self.sample_clock.wrapping_add(7);
         let first = self.sample_clock % stride;
         let sampled = works.iter().skip(first).step_by(stride).take(self.settings.hit_samples);
@@ -123,8 +254,24 @@ impl SoftwarePath {
         }
     }
 
+    #[inline(always)]
     fn decide(&mut self, now: Time, packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
         self.totals.packets += 1;
+        if work.flow == NONE {
+            return self.decide_others(now, packet, work, effects);
+        }
+        self.hit(now, packet, work, effects);
+    }
+
+    /// A packet without a flow yet.
+    #[inline(never)]
+    fn decide_others(
+        &mut self,
+        now: Time,
+        packet: Packet,
+        work: &mut Work,
+        effects: &mut Effects<'_>,
+    ) {
         if let Some(cause) = work.refused {
             self.totals.refused += 1;
             return effects.drop_packet(cause, packet);
@@ -137,28 +284,26 @@ impl SoftwarePath {
                 return effects.drop_packet(DropCause::Malformed, packet);
             }
         }
-        if work.flow == NONE {
-            // An earlier packet of the burst may have made the flow.
-            work.flow =
-                self.tuples.lookup(&work.parsed.key, work.serves, &self.store).unwrap_or(NONE);
-            if work.flow == NONE {
-                return self.miss(now, packet, work, effects);
-            }
-            self.totals.tuple_hits += 1;
-            self.cache.remember(work.hash, work.flow);
-        }
+        // An earlier packet of the burst may have made the flow.
+        let made = self.tuples.find(&work.parsed.key, work.serves, &self.store);
+        let Some(flow) = made else {
+            return self.miss(now, packet, work, effects);
+        };
+        work.flow = flow;
+        self.totals.tuple_hits += 1;
+        self.cache.remember(work.hash, flow);
         self.hit(now, packet, work, effects);
     }
 
+    #[inline(always)]
     fn hit(&mut self, now: Time, packet: Packet, work: &Work, effects: &mut Effects<'_>) {
-        let stored = self.store.at_mut(work.flow).expect("flows are only removed between bursts");
-        let ttl = work.parsed.key.get(Field::IpTtl);
-        if stored.ttl_threshold.is_some_and(|threshold| ttl <= u128::from(threshold)) {
+        let (hot, recipe) = self.store.decide(work.flow);
+        if u16::from(work.parsed.key.head.0[TTL]) < hot.ttl_min {
             return self.except(packet, work, effects);
         }
-        stored.counts += Counts::one(packet.len());
-        stored.last_used = now;
-        stored.program.run(packet, &work.parsed, effects);
+        hot.counts += Counts::one(packet.len());
+        hot.last_used = now;
+        recipe.program.run(packet, &work.parsed, effects);
     }
 
     /// Asks the slow path, and makes a flow unless the packet is an exception or there are enough.
@@ -167,26 +312,19 @@ impl SoftwarePath {
         let Ok(flow) = phase.slow_path.translate(&work.parsed.key) else {
             return self.except(packet, work, effects);
         };
-        let mut program = Program::new(&flow, &phase.slow_path.pipeline().ports);
         if self.store.len() >= self.settings.flow_limit {
+            let mut program = Program::new(&flow, &phase.slow_path.pipeline().ports);
             self.totals.flow_limit += 1;
             let counts = Counts::one(packet.len());
             effects.out.rule_counts.extend(flow.rules.iter().map(|rule| (*rule, counts)));
             return program.run(packet, &work.parsed, effects);
         }
-        self.make_flow(now, (flow, program), work, effects.out);
+        self.make_flow(now, flow, work, effects.out);
         self.hit(now, packet, work, effects);
     }
 
-    fn make_flow(
-        &mut self,
-        now: Time,
-        (flow, program): (Flow, Program),
-        work: &mut Work,
-        out: &mut Outbox,
-    ) {
+    fn make_flow(&mut self, now: Time, flow: Flow, work: &mut Work, out: &mut Outbox) {
         self.totals.flows_made += 1;
-        let flow = Arc::new(flow);
         let key = work.parsed.key;
         let from = self.phase(work.serves).generation;
         let mut serves = work.serves;
@@ -198,25 +336,19 @@ impl SoftwarePath {
                 until = Some(next.generation);
             }
         }
-        let id = self.store.insert(Stored {
-            matching: flow.matching,
-            sample: key,
-            counts: Counts::default(),
-            last_used: now,
-            serves,
-            tuple: 0,
-            ttl_threshold: flow.ttl_threshold,
-            program,
-            flow: Arc::clone(&flow),
-        });
+        let phase = self.next.as_ref().filter(|_| work.serves == Serves::NEXT);
+        let phase = phase.unwrap_or(&self.current);
+        let ports = (&*phase.slow_path.pipeline().ports, phase.ports_epoch);
+        let id = self.store.insert((&flow, &key), ports, (serves, now));
         let tuple = self.tuples.insert(&flow.matching, id.index);
-        self.store.at_mut(id.index).expect("just inserted").tuple = tuple;
+        self.store.hot_mut(id.index).tuple = tuple;
         self.cache.remember(work.hash, id.index);
         work.flow = id.index;
-        out.made.push(Made { id, flow, key, from, until });
+        out.made.push(Made { id, flow: Arc::new(flow), key, from, until });
     }
 
     /// Executes a packet by the specification, which needs no flow.
+    #[inline(never)]
     fn except(&mut self, packet: Packet, work: &Work, effects: &mut Effects<'_>) {
         self.totals.exceptions += 1;
         let pipeline = self.phase(work.serves).slow_path.pipeline();

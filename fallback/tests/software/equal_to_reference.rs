@@ -69,7 +69,7 @@ fn overlapping_flows_agree(
             if view.flow.ttl_threshold.is_some_and(|threshold| ttl <= threshold.into()) {
                 continue;
             }
-            let fate = fate_by_flow(view.flow, pipeline, arrival);
+            let fate = fate_by_flow(&view.flow, pipeline, arrival);
             let context = format!("seed {seed}, {:?}, {arrival:02x?}", view.flow);
             assert_eq!(view.flow.rules, outcome.rules, "{context}");
             assert_eq!(fate.outputs, outcome.outputs, "{context}");

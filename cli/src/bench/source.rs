@@ -1,0 +1,122 @@
+//! Frames in memory, given out again and again, each copied into a buffer of its own.
+
+use twinpath_fallback::{Packet, PacketPool};
+use twinpath_flow::port::PortNo;
+
+/// A cache line.
+type Line = [u8; 64];
+
+/// How frames lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Layout {
+    /// As DPDK's pcap driver keeps them: each in a buffer of 2,432 bytes behind a line of metadata
+    /// with its length, so that two lines of memory are touched for each.
+    Dpdk,
+    /// One behind the other, lengths apart. No driver has it so good.
+    Compact,
+}
+
+/// Lines of a DPDK buffer, and where in it the frame begins (metadata of 128 bytes, headroom of 128).
+const DPDK_LINES: usize = 38;
+const DPDK_FRAME: usize = 4;
+
+/// Frames ahead of the one copied that memory is asked for.
+const AHEAD: usize = 32;
+
+/// The source.
+pub(super) struct Source {
+    lines: Vec<Line>,
+    /// First line of each frame.
+    places: Places,
+    count: usize,
+    next: usize,
+    port: PortNo,
+}
+
+enum Places {
+    /// Every so many lines; the length is in the line before.
+    Stride,
+    /// First line and length.
+    Listed(Vec<(u32, u32)>),
+}
+
+impl Source {
+    /// A source of these frames, beginning at a fraction `part` of them.
+    pub(super) fn new(frames: &[Vec<u8>], layout: Layout, port: PortNo) -> Self {
+        let mut lines: Vec<Line> = Vec::new();
+        let mut listed = Vec::new();
+        for frame in frames {
+            let first = match layout {
+                Layout::Dpdk => {
+                    let start = lines.len();
+                    lines.resize(start + DPDK_LINES, [0; 64]);
+                    let length = u64::try_from(frame.len()).expect("a length");
+                    lines[start][..8].copy_from_slice(&length.to_le_bytes());
+                    start + DPDK_FRAME
+                }
+                Layout::Compact => {
+                    let start = lines.len();
+                    lines.resize(start + frame.len().div_ceil(64), [0; 64]);
+                    let place = (u32::try_from(start), u32::try_from(frame.len()));
+                    listed.push((place.0.expect("few lines"), place.1.expect("a length")));
+                    start
+                }
+            };
+            for (line, bytes) in lines[first..].iter_mut().zip(frame.chunks(64)) {
+                line[..bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        let places = match layout {
+            Layout::Dpdk => Places::Stride,
+            Layout::Compact => Places::Listed(listed),
+        };
+        Self { lines, places, count: frames.len(), next: 0, port }
+    }
+
+    /// Longest frame of the DPDK layout.
+    pub(super) const LONGEST: usize = (DPDK_LINES - DPDK_FRAME) * 64;
+
+    #[inline(always)]
+    fn place(&self, number: usize) -> (usize, usize) {
+        match &self.places {
+            Places::Stride => {
+                let start = number * DPDK_LINES;
+                let length =
+                    self.lines[start].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+                (start + DPDK_FRAME, usize::try_from(length.unwrap_or(0)).unwrap_or(0))
+            }
+            Places::Listed(places) => {
+                let (first, length) = places[number];
+                (first as usize, length as usize)
+            }
+        }
+    }
+
+    /// Puts the next `count` frames into packets of the pool.
+    #[inline(always)]
+    pub(super) fn give(&mut self, count: usize, pool: &mut PacketPool, into: &mut Vec<Packet>) {
+        for _ in 0..count {
+            let Some(packet) = pool.take() else { return };
+            // Moved first and changed then: a move would wait for the short stores.
+            into.push(packet);
+            let Some(packet) = into.last_mut() else { return };
+            let ahead = self.next + AHEAD;
+            if matches!(self.places, Places::Stride) && ahead < self.count {
+                twinpath_fallback::prefetch::prefetch(&self.lines[ahead * DPDK_LINES]);
+                twinpath_fallback::prefetch::prefetch(&self.lines[ahead * DPDK_LINES + DPDK_FRAME]);
+            }
+            let (first, length) = self.place(self.next);
+            let lines = length.div_ceil(64);
+            let room = packet.receive_buffer().as_chunks_mut::<64>().0;
+            for (to, from) in room.iter_mut().zip(&self.lines[first..first + lines]) {
+                *to = *from;
+            }
+            packet.set_received(length);
+            packet.port = self.port;
+            self.next += 1;
+            if self.next == self.count {
+                self.next = 0;
+            }
+        }
+    }
+}
