@@ -147,6 +147,13 @@ impl Program {
         effects.out.transmissions.push(Transmission { port, packet });
     }
 
+    /// Executes the program on a packet, the only one it is for.
+    pub(crate) fn run_once(mut self, packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+        self.edits = 0;
+        self.only = None;
+        self.run_any(packet, parsed, effects);
+    }
+
     /// Takes off tunnel headers and executes the edits. `false` when the edits are still to be
     /// done, the long way.
     #[inline(always)]

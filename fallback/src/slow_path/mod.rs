@@ -26,9 +26,14 @@ use scratch::Visit;
 use std::sync::Arc;
 use table::Table;
 use tidy::tidy;
-use twinpath_flow::key::{Key, MaskedKey};
+use twinpath_flow::field::Field;
+use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::parse::{Parsed, Standing};
 use twinpath_flow::pipeline::Pipeline;
-use twinpath_flow::steps::Flow;
+use twinpath_flow::steps::{Flow, Step};
+
+/// A mask of all bits of both lines.
+const EVERY_BIT: Key = Key { head: Line([0xff; 64]), tail: Line([0xff; 64]) };
 
 /// A pipeline, indexed.
 #[derive(Debug)]
@@ -85,11 +90,31 @@ impl SlowPath {
         Ok(flow)
     }
 
+    /// What becomes of one packet, whether its TTL expires or not: steps and rules as those of a flow
+    /// that matches nothing but its key.
+    ///
+    /// When the TTL expires, no further action of that list is executed and no further table is
+    /// passed, yet the action set is executed, as in Open vSwitch.
+    #[must_use]
+    pub fn execute(&self, parsed: &Parsed) -> Flow {
+        let key = &parsed.key;
+        let mut scratch = Scratch::default();
+        let (Ok(_) | Err(TtlExpires)) = self.walk(key, &mut scratch);
+        let mut flow = scratch.flow;
+        if parsed.standing == Standing::Exception {
+            // A congestion mark copied inwards is in the key and not yet in the bytes.
+            let tos = Step::Set { field: Field::IpTos, value: key.get(Field::IpTos), mask: 0xff };
+            flow.steps.insert(0, tos);
+        }
+        flow.matching = MaskedKey { value: *key, mask: EVERY_BIT };
+        flow
+    }
+
     /// Walks the tables: steps, rules and TTL threshold to `scratch`, and the tables passed. Returns
     /// the bits that the rules which matched, and the steps, read.
     ///
     /// # Errors
-    /// The TTL expires; steps and rules are those up to there.
+    /// The TTL expires; steps and rules are those of such a packet.
     fn walk(&self, key: &Key, scratch: &mut Scratch) -> Result<Key, TtlExpires> {
         scratch.clear();
         let steps = std::mem::take(&mut scratch.flow.steps);
@@ -107,6 +132,12 @@ impl SlowPath {
         composer: &mut Composer<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), TtlExpires> {
+        let passed = self.pass(composer, scratch);
+        let finished = composer.finish();
+        passed.and(finished)
+    }
+
+    fn pass(&self, composer: &mut Composer<'_>, scratch: &mut Scratch) -> Result<(), TtlExpires> {
         let mut next = Some(0_u8);
         // Ends: a rule only goes to a later table, and beyond the last nothing matches.
         while let Some(number) = next.take() {
@@ -126,6 +157,6 @@ impl SlowPath {
             composer.execute(&winner.rule.instructions)?;
             next = winner.rule.instructions.goto_table.filter(|table| *table > number);
         }
-        composer.finish()
+        Ok(())
     }
 }

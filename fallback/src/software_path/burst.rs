@@ -10,7 +10,6 @@ use crate::quick;
 use crate::store::Serves;
 use std::sync::Arc;
 use twinpath_flow::counters::Counts;
-use twinpath_flow::field::Field;
 use twinpath_flow::key::Line;
 use twinpath_flow::parse::{Parsed, Standing, parse};
 use twinpath_flow::port::{PortKind, PortNo};
@@ -347,11 +346,10 @@ impl SoftwarePath {
         out.made.push(Made { id, flow: Arc::new(flow), key, from, until });
     }
 
-    /// Executes a packet by the specification, which needs no flow.
+    /// Executes a packet without a flow.
     #[inline(never)]
     fn except(&mut self, packet: Packet, work: &Work, effects: &mut Effects<'_>) {
         self.totals.exceptions += 1;
-        let pipeline = self.phase(work.serves).slow_path.pipeline();
-        exception::execute(packet, work.parsed.key.get(Field::InPort), pipeline, effects);
+        exception::execute(packet, &work.parsed, &self.phase(work.serves).slow_path, effects);
     }
 }

@@ -80,10 +80,26 @@ pub(crate) fn pipeline(random: &mut Random, ports: &Arc<PortTable>) -> Arc<Pipel
 /// Random frames, all of one generation.
 pub(crate) fn arrivals(random: &mut Random, ports: &PortTable, count: usize) -> Vec<Arrival> {
     let arrival = |_| {
-        let (port, frame) = sample::frame(random, ports);
+        let (port, mut frame) = sample::frame(random, ports);
+        if random.chance(10) {
+            mark_congestion(&mut frame);
+        }
         Arrival { port, frame, generation: Generation(1) }
     };
     (0..count).map(arrival).collect()
+}
+
+/// Sets the mark of the outermost IPv4 header, if there is one without options, and its checksum.
+fn mark_congestion(frame: &mut [u8]) {
+    let [_, _, 0x08, 0x00, 0x45, tos, ..] = &mut frame[10..] else { return };
+    *tos |= 3;
+    let Some(header) = frame.get_mut(14..34) else { return };
+    header[10..12].fill(0);
+    let words = header.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let [_, _, high, low] = (!(sum + (sum >> 16))).to_be_bytes();
+    header[10..12].copy_from_slice(&[high, low]);
 }
 
 /// A software path with the pool and outbox it works with.
