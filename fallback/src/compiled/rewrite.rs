@@ -16,8 +16,7 @@ use twinpath_flow::parse::{Layout, Network, Transport};
 
 /// Bytes of the line.
 const LINE: usize = 64;
-/// IPv4: type of service, time to live, header checksum, addresses, no options (RFC 791).
-const V4_TOS: usize = 0;
+/// IPv4: time to live, header checksum, addresses, no options (RFC 791).
 const V4_TTL: usize = 8;
 const V4_CHECKSUM: u16 = 10;
 const V4_SOURCE: usize = 12;
@@ -41,19 +40,24 @@ struct Cover {
     constant: u32,
 }
 
-/// How the checksums are found.
+/// What has to be done besides writing the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sums {
-    /// None changes.
-    None,
-    /// Only that of the IPv4 header, by a constant: no old bit matters.
-    HeaderConstant,
-    /// Those of an IPv4 packet.
+enum Kind {
+    /// Nothing.
+    Link,
+    /// TTL and checksums of an IPv4 packet.
     V4,
-    /// That of what an IPv6 packet carries.
+    /// Hop limit and checksum of an IPv6 packet.
     V6,
     /// There is no rewrite for packets of this shape: the operations are executed.
     Impossible,
+}
+
+/// What packets have in common for whom one rewrite is right: where their headers are, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    places: u64,
+    kinds: u64,
 }
 
 /// The edits of a program, for packets of one shape: three cache lines.
@@ -64,16 +68,14 @@ pub(super) struct Rewrite {
     keep: [u8; LINE],
     /// New bits; none in `keep`.
     value: [u8; LINE],
-    /// The shape: a layout without `strip` and `end`.
-    shape: Layout,
+    shape: Shape,
     header: Cover,
     transport: Cover,
+    kind: Kind,
     /// Offset of the network header.
     l3: u8,
-    /// Offset of the TTL and what is taken off it; nothing where the offset is 0.
-    ttl_at: u8,
+    /// What is taken off the TTL.
     ttl_less: u8,
-    sums: Sums,
     /// Whether 0 says that there is no transport checksum (UDP).
     zero_is_none: bool,
 }
@@ -120,23 +122,22 @@ impl Rewrite {
         let mut rewrite = Self {
             keep: [0xff; LINE],
             value: [0; LINE],
-            shape: shape(layout),
+            shape: Shape::of(layout),
             header: Cover::default(),
             transport: Cover::default(),
+            kind: Kind::Impossible,
             l3: 0,
-            ttl_at: 0,
             ttl_less: 0,
-            sums: Sums::Impossible,
             zero_is_none: layout.transport == Transport::Udp,
         };
-        if let Some(sums) = rewrite.compile(ops, layout) {
-            rewrite.sums = sums;
+        if let Some(kind) = rewrite.compile(ops, layout) {
+            rewrite.kind = kind;
         }
         rewrite
     }
 
-    /// Fills in all but how the checksums are found; `None` when it is impossible.
-    fn compile(&mut self, ops: &[Op], layout: &Layout) -> Option<Sums> {
+    /// Fills in all but the kind, which it returns; `None` when it is impossible.
+    fn compile(&mut self, ops: &[Op], layout: &Layout) -> Option<Kind> {
         let mut draft = Draft { mask: [0; LINE], value: [0; LINE], ttl: Ttl::Less(0) };
         if layout.prepend != 0 {
             draft.mask[..14].fill(0xff);
@@ -161,11 +162,7 @@ impl Rewrite {
             }
             self.l3 = u8::try_from(layout.l3).ok()?;
             match draft.ttl {
-                Ttl::Less(0) => {}
-                Ttl::Less(count) => {
-                    self.ttl_less = count;
-                    self.ttl_at = self.l3 + u8::try_from(ttl_at).ok()?;
-                }
+                Ttl::Less(count) => self.ttl_less = count,
                 Ttl::Set(ttl) => draft.write(usize::from(self.l3) + ttl_at, &[ttl], &[0xff])?,
             }
         }
@@ -175,12 +172,12 @@ impl Rewrite {
     }
 
     /// Works out which checksums change, and by what.
-    fn cover(&mut self, draft: &Draft, layout: &Layout) -> Option<Sums> {
+    fn cover(&mut self, draft: &Draft, layout: &Layout) -> Option<Kind> {
         let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
         let (source, len) = match layout.network {
             Network::Ipv4 => (V4_SOURCE, V4_LEN),
             Network::Ipv6 => (V6_SOURCE, V6_LEN),
-            Network::None | Network::Arp => return Some(Sums::None),
+            Network::None | Network::Arp => return Some(Kind::Link),
         };
         let is_v4 = layout.network == Network::Ipv4;
         if is_v4 {
@@ -204,114 +201,150 @@ impl Rewrite {
         if layout.checksum != 0 {
             self.transport = draft.cover(layout.checksum, covered);
         }
-        let ttl_only = draft.mask[l3..l3 + len].iter().all(|mask| *mask == 0);
         Some(match (self.header.at, self.transport.at) {
-            (0, 0) => Sums::None,
-            (_, 0) if ttl_only => Sums::HeaderConstant,
-            _ if is_v4 => Sums::V4,
-            _ => Sums::V6,
+            (0, 0) if self.ttl_less == 0 => Kind::Link,
+            _ if is_v4 => Kind::V4,
+            _ => Kind::V6,
         })
     }
 
     /// Whether it is for packets of that layout.
     #[inline(always)]
     pub(super) fn fits(&self, layout: &Layout) -> bool {
-        self.shape == shape(layout)
+        self.shape == Shape::of(layout)
     }
 
     /// Whether it edits packets, rather than leave them to the operations.
     #[cfg(test)]
     pub(super) fn is_possible(&self) -> bool {
-        self.sums != Sums::Impossible
+        self.kind != Kind::Impossible
     }
 
     /// Rewrites a packet that it fits. `false`, and nothing done, when the operations have to be
     /// executed: always, or for the rare packet whose checksum needs the longer way.
     #[inline(always)]
     pub(super) fn run(&self, packet: &mut Packet) -> bool {
-        let (header, transport) = match self.sums {
-            Sums::None | Sums::HeaderConstant => (0, 0),
-            Sums::V4 => self.sums_v4(packet.first_line()),
-            Sums::V6 => self.sums_v6(packet.first_line()),
-            Sums::Impossible => return false,
-        };
-        let frame = packet.frame();
-        let mut checksums = [0; 2];
+        match self.kind {
+            Kind::Link => {
+                self.write(packet.first_line_mut());
+                true
+            }
+            Kind::V4 => self.run_v4(packet),
+            Kind::V6 => self.run_v6(packet),
+            Kind::Impossible => false,
+        }
+    }
+
+    #[inline(always)]
+    fn run_v4(&self, packet: &mut Packet) -> bool {
+        const WORDS: usize = (V4_LEN + PORTS) / 4;
+        let line = packet.first_line();
+        let (old, keep) = (self.words::<WORDS>(line), self.words::<WORDS>(&self.keep));
+        // Ones' complements of the bits that are written.
+        let open = |word: usize| u64::from(!(old[word] | keep[word]));
+        let addresses = open(V4_SOURCE / 4) + open(V4_TARGET / 4);
+        let mut time = old[V4_TTL / 4].to_ne_bytes();
+        let old_checksum = native([time[2], time[3]]);
         if self.header.at != 0 {
-            let old = read(frame, self.header.at);
-            if old == ALL_ONES {
+            if old_checksum == ALL_ONES {
                 return false;
             }
-            checksums[0] = self.header.updated(old, header);
+            let complements = open(0) + open(V4_TTL / 4) + addresses;
+            let [high, low] = self.header.updated(old_checksum, complements).to_ne_bytes();
+            let value = self.words::<WORDS>(&self.value)[V4_TTL / 4];
+            let [ttl, ..] = ((old[V4_TTL / 4] & keep[V4_TTL / 4]) | value).to_ne_bytes();
+            time = [ttl.wrapping_sub(self.ttl_less), time[1], high, low];
         }
-        if self.transport.at != 0 {
-            let old = read(frame, self.transport.at);
-            if old == ALL_ONES && !self.zero_is_none {
-                return false;
-            }
-            checksums[1] = self.transport.updated(old, transport);
-            if self.zero_is_none {
-                checksums[1] = match (old, checksums[1]) {
-                    (0, _) => 0,
-                    (_, 0) => ALL_ONES,
-                    (_, new) => new,
-                };
-            }
-        }
-        self.write(packet, checksums);
+        let Some(checksum) = self.transport_checksum(packet, addresses + open(V4_LEN / 4)) else {
+            return false;
+        };
+        let line = packet.first_line_mut();
+        self.write(line);
+        let at = usize::from(self.l3) + V4_TTL;
+        line[at..at + 4].copy_from_slice(&time);
+        self.write_transport_checksum(packet, checksum);
         true
     }
 
-    /// Ones' complements of the old bits, summed for the header and for what it carries.
     #[inline(always)]
-    fn sums_v4(&self, line: &[u8; LINE]) -> (u64, u64) {
-        let [tos, ttl, source, target, ports] =
-            [V4_TOS, V4_TTL, V4_SOURCE, V4_TARGET, V4_LEN].map(|at| self.complement(line, at));
-        let addresses = source + target;
-        (tos + ttl + addresses, addresses + ports)
-    }
-
-    /// Likewise; an IPv6 header has no checksum.
-    #[inline(always)]
-    fn sums_v6(&self, line: &[u8; LINE]) -> (u64, u64) {
-        let words: [usize; 9] = std::array::from_fn(|i| V6_SOURCE + 4 * i);
-        (0, words.map(|at| self.complement(line, at)).iter().sum())
-    }
-
-    /// The ones' complement of the bits to be written of a word behind the network header's start.
-    #[inline(always)]
-    fn complement(&self, line: &[u8; LINE], at: usize) -> u64 {
-        let at = usize::from(self.l3) + at;
-        let word = |bytes: &[u8; LINE]| {
-            let bytes = bytes[at..].first_chunk().expect("checked when it was compiled");
-            u32::from_ne_bytes(*bytes)
+    fn run_v6(&self, packet: &mut Packet) -> bool {
+        const WORDS: usize = (V6_LEN + PORTS) / 4;
+        let line = packet.first_line();
+        let (old, keep) = (self.words::<WORDS>(line), self.words::<WORDS>(&self.keep));
+        let covered = V6_SOURCE / 4..WORDS;
+        let complements = covered.fold(0, |sum, word| sum + u64::from(!(old[word] | keep[word])));
+        let Some(checksum) = self.transport_checksum(packet, complements) else {
+            return false;
         };
-        u64::from(!(word(line) | word(&self.keep)))
+        let line = packet.first_line_mut();
+        self.write(line);
+        let at = usize::from(self.l3) + V6_HOP_LIMIT;
+        line[at] = line[at].wrapping_sub(self.ttl_less);
+        self.write_transport_checksum(packet, checksum);
+        true
     }
 
-    /// Stores the line, then what depends on the packet.
+    /// The words from the network header's start on.
     #[inline(always)]
-    fn write(&self, packet: &mut Packet, checksums: [u16; 2]) {
-        let line = packet.first_line_mut();
-        // The remainder is the offset, which is below it; it spares a check.
-        let ttl_at = usize::from(self.ttl_at) % LINE;
-        let ttl = line[ttl_at].wrapping_sub(self.ttl_less);
+    fn words<const N: usize>(&self, line: &[u8; LINE]) -> [u32; N] {
+        let bytes = &line[usize::from(self.l3)..][..4 * N];
+        let mut words = [0; N];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = u32::from_ne_bytes(*bytes);
+        }
+        words
+    }
+
+    /// The transport checksum as it will be; `None` when it needs the longer way.
+    #[inline(always)]
+    fn transport_checksum(&self, packet: &Packet, complements: u64) -> Option<u16> {
+        if self.transport.at == 0 {
+            return Some(0);
+        }
+        let at = usize::from(self.transport.at);
+        let [high, low] = *packet.frame()[at..].first_chunk().expect("the parser has read it");
+        let old = native([high, low]);
+        let new = self.transport.updated(old, complements);
+        if !self.zero_is_none {
+            return (old != ALL_ONES).then_some(new);
+        }
+        Some(match (old, new) {
+            (0, _) => 0,
+            (_, 0) => ALL_ONES,
+            (_, new) => new,
+        })
+    }
+
+    #[inline(always)]
+    fn write_transport_checksum(&self, packet: &mut Packet, checksum: u16) {
+        let at = usize::from(self.transport.at);
+        if at != 0 {
+            packet.frame_mut()[at..at + 2].copy_from_slice(&checksum.to_ne_bytes());
+        }
+    }
+
+    /// Stores the line.
+    #[inline(always)]
+    fn write(&self, line: &mut [u8; LINE]) {
         let words = line.as_chunks_mut::<8>().0.iter_mut();
         let (keep, value) = (self.keep.as_chunks::<8>().0, self.value.as_chunks::<8>().0);
         for ((word, keep), value) in words.zip(keep).zip(value) {
             let kept = u64::from_ne_bytes(*word) & u64::from_ne_bytes(*keep);
             *word = (kept | u64::from_ne_bytes(*value)).to_ne_bytes();
         }
-        if ttl_at != 0 {
-            line[ttl_at] = ttl;
-        }
-        let frame = packet.frame_mut();
-        for (cover, checksum) in [&self.header, &self.transport].into_iter().zip(checksums) {
-            let at = usize::from(cover.at);
-            if at != 0 {
-                frame[at..at + 2].copy_from_slice(&checksum.to_ne_bytes());
-            }
-        }
+    }
+}
+
+impl Shape {
+    #[inline(always)]
+    fn of(layout: &Layout) -> Self {
+        let Layout { prepend, tags, network, transport, l3, l4, checksum, .. } = *layout;
+        let places = u64::from(prepend)
+            | u64::from(l3) << 16
+            | u64::from(l4) << 32
+            | u64::from(checksum) << 48;
+        let kinds = u64::from(tags) | (network as u64) << 8 | (transport as u64) << 16;
+        Self { places, kinds }
     }
 }
 
@@ -401,20 +434,8 @@ impl Draft {
     }
 }
 
-/// What packets have in common for whom one rewrite is right.
-#[inline(always)]
-const fn shape(layout: &Layout) -> Layout {
-    Layout { strip: 0, end: 0, ..*layout }
-}
-
 const fn native(bytes: [u8; 2]) -> u16 {
     u16::from_ne_bytes(bytes)
-}
-
-#[inline(always)]
-fn read(frame: &[u8], at: u16) -> u16 {
-    let at = usize::from(at);
-    native([frame[at], frame[at + 1]])
 }
 
 /// The ones' complement sum of 16 bits; 0 only for 0.

@@ -104,6 +104,13 @@ impl<'a> Composer<'a> {
     }
 
     fn set_field(&mut self, field: Field, value: u128, mask: u128) {
+        const PRESENT: u128 = 0x1000;
+        let tags = field == Field::VlanTci && value & mask & PRESENT != 0;
+        if tags && self.read(Field::VlanTci, PRESENT) == 0 {
+            // The rule that wrote it saw a tag that is gone: it is added, as in Open vSwitch.
+            self.state.push_tag(0x1000);
+            self.steps.push(Step::PushVlan(0x8100));
+        }
         let mask = match field {
             // The present bit says that there is a tag; it is not a bit of it.
             Field::VlanTci => mask & 0xefff,

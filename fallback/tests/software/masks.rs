@@ -123,6 +123,15 @@ fn after_a_pop_the_inner_tag_is_the_outer() {
 }
 
 #[test]
+fn a_vlan_id_set_behind_a_pop_adds_a_tag() {
+    let rules = "table=0,dl_vlan=5 actions=write_actions(set_field:4103->vlan_vid,output:2),\
+                 goto_table:1\ntable=1,dl_vlan=5 actions=pop_vlan";
+    let set = Step::Set { field: Field::VlanTci, value: 7, mask: 0x0fff };
+    let steps = [Step::PopVlan, Step::PushVlan(0x8100), set, Step::Output(PortNo(2))];
+    assert_eq!(flow(rules, "in_port=1,dl_vlan=5").steps, steps);
+}
+
+#[test]
 fn sets_without_effect_are_no_steps() {
     let rules = "ip,nw_dst=10.0.0.2 actions=mod_nw_dst:10.0.0.2,mod_nw_src:10.0.0.5,\
                  mod_nw_src:10.0.0.6,2,mod_dl_src:02:00:00:00:00:07";
