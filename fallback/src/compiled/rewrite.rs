@@ -326,11 +326,20 @@ impl Rewrite {
     /// Stores the line.
     #[inline(always)]
     fn write(&self, line: &mut [u8; LINE]) {
-        let words = line.as_chunks_mut::<8>().0.iter_mut();
-        let (keep, value) = (self.keep.as_chunks::<8>().0, self.value.as_chunks::<8>().0);
-        for ((word, keep), value) in words.zip(keep).zip(value) {
-            let kept = u64::from_ne_bytes(*word) & u64::from_ne_bytes(*keep);
-            *word = (kept | u64::from_ne_bytes(*value)).to_ne_bytes();
+        // All loads come first: nothing says that line and rewrite are apart.
+        let words = |bytes: &[u8; LINE]| {
+            let mut words = [0; LINE / 8];
+            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *word = u64::from_ne_bytes(*bytes);
+            }
+            words
+        };
+        let (mut new, keep, value) = (words(line), words(&self.keep), words(&self.value));
+        for ((word, keep), value) in new.iter_mut().zip(keep).zip(value) {
+            *word = (*word & keep) | value;
+        }
+        for (bytes, word) in line.as_chunks_mut::<8>().0.iter_mut().zip(new) {
+            *bytes = word.to_ne_bytes();
         }
     }
 }
@@ -442,8 +451,8 @@ const fn native(bytes: [u8; 2]) -> u16 {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits before")]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
+    let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = half + carry as u32;
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     sum as u16
