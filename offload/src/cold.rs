@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use twinpath_flow::card::{EntryId, TableId};
 
 /// Entries of one table looked at in one round; a larger table is gone through by turns.
-const LOOKED_AT_MAX: usize = 65_536;
+const LOOKED_AT_MAX: usize = 16_384;
 
 /// Of those, the coldest so many are kept.
 const KEPT_MAX: usize = 4096;

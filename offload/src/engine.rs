@@ -9,6 +9,7 @@ use crate::ledger::Ledger;
 use crate::reasons::Reasons;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
+use crate::table::Spot;
 use crate::tally::Tallies;
 use crate::verdicts::Verdicts;
 use crate::verify::Shadow;
@@ -32,7 +33,7 @@ pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Flows offered after one input at most, so that none takes long.
-const OFFERS_AT_ONCE: usize = 32;
+const OFFERS_AT_ONCE: usize = 8;
 
 /// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
 pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
@@ -79,6 +80,8 @@ pub struct Engine {
     pub(crate) homeless: u64,
     /// Who gets the places that evicted entries leave.
     pub(crate) vacancies: Vacancies,
+    /// Memory for the places of the next flow that is looked at.
+    pub(crate) spare: Vec<Spot>,
     pub(crate) budget: Budget,
     /// Flows with the generation of their ids.
     pub(crate) idle: Wheel<(FlowIndex, u32)>,
@@ -119,6 +122,7 @@ impl Engine {
             demand: BTreeMap::new(),
             homeless: 0,
             vacancies: Vacancies::new(),
+            spare: Vec::new(),
             budget: Budget::new(settings.updates_per_second, now),
             idle: Wheel::default(),
             settings,
@@ -178,6 +182,7 @@ impl Engine {
         self.expire_operations();
         self.advance_change();
         self.run_round();
+        self.end_flows();
         self.judge_samples();
         self.place_wanting(OFFERS_AT_ONCE);
     }
@@ -197,7 +202,8 @@ impl Engine {
         let hold = self.held.front().map(|(_, _, since)| since.after(HOLD_DEADLINE));
         let operation = self.ledger.as_ref().and_then(Ledger::oldest);
         let operation = operation.map(|since| since.after(OP_DEADLINE));
-        [hold, operation, self.next_round(), self.next_offer(), self.shadow.due()]
+        let aging = self.rounds.aging.map(|_| self.now);
+        [hold, operation, aging, self.next_round(), self.next_offer(), self.shadow.due()]
             .into_iter()
             .flatten()
             .min()

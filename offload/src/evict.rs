@@ -11,7 +11,7 @@ use twinpath_flow::card::{EntryId, TableId};
 use twinpath_flow::key::Key;
 
 /// Flows offered at once when a round ends; the others follow with the next inputs.
-const OFFERS_PER_ROUND: usize = 1024;
+const OFFERS_PER_ROUND: usize = 128;
 
 impl Engine {
     /// Ends a round's placement: begins to offer its hottest flows, and finds banks for unserved

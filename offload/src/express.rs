@@ -98,14 +98,22 @@ pub(crate) struct Spots {
 /// The places in `tables` for `flow`, or for its packets with `key`.
 ///
 /// An exact bank with the flow's own mask comes first, then one with more bits (which takes only
-/// packets like `key`), the ternary table last: it is small.
-pub(crate) fn spots(flow: &Flow, key: Option<&Key>, tables: &[Table]) -> Result<Spots, WhyNot> {
+/// packets like `key`), the ternary table last: it is small. `spare` is memory for them.
+pub(crate) fn spots(
+    flow: &Flow,
+    key: Option<&Key>,
+    tables: &[Table],
+    spare: Vec<Spot>,
+) -> Result<Spots, WhyNot> {
     let mask = flow.matching.mask;
-    if let Some(field) = first_field(&Key { head: Line::ZERO, tail: mask.tail }) {
+    if !mask.tail.is_zero()
+        && let Some(field) = first_field(&Key { head: Line::ZERO, tail: mask.tail })
+    {
         return Err(WhyNot::FieldNotOffered(field));
     }
     let key = key.filter(|key| flow.matching.matches(key));
-    let mut spots = Spots::default();
+    let mut spots = Spots { found: spare, ..Spots::default() };
+    spots.found.clear();
     let (mut missing, mut wants_packet) = (None, false);
     for (id, table) in (0..).map(TableId).zip(tables) {
         if !mask.head.is_subset_of(&table.caps.fields) {

@@ -19,5 +19,5 @@ pub fn fits(flow: &Flow, capabilities: &Capabilities, pipeline: &Pipeline) -> Re
     }
     judge(flow, &capabilities.actions, &pipeline.ports)?;
     let tables: Vec<Table> = capabilities.tables.iter().cloned().map(Table::new).collect();
-    spots(flow, None, &tables).map(|_| ())
+    spots(flow, None, &tables, Vec::new()).map(|_| ())
 }

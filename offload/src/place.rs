@@ -120,15 +120,16 @@ impl Engine {
     fn place(&mut self, index: FlowIndex, key: Option<&Key>, pay: Pay) -> Result<(), WhyNot> {
         let edit = self.admit(index)?;
         let Some(options) = self.options(index, key)? else { return Ok(()) };
-        let (Some(ledger), Some(record)) = (self.ledger.as_ref(), self.flows.get(index)) else {
-            return Err(WhyNot::CardDown);
-        };
+        let Some(ledger) = self.ledger.as_ref() else { return Err(WhyNot::CardDown) };
         let fits_exact = options.iter().any(|spot| !ledger.table(spot.table).is_ternary());
         let roomy = |spot: &&Spot| match fits_exact {
             true => ledger.table(spot.table).has_room_to_spare(),
             false => ledger.table(spot.table).has_room(),
         };
-        let spot = *options.iter().find(roomy).ok_or(WhyNot::TableFull)?;
+        let spot = options.iter().find(roomy).copied();
+        self.spare = options;
+        let spot = spot.ok_or(WhyNot::TableFull)?;
+        let Some(record) = self.flows.get(index) else { return Err(WhyNot::Stale) };
         if !spot.whole && record.entries.len() >= self.settings.specialisations {
             let most = u32::try_from(self.settings.specialisations).unwrap_or(u32::MAX);
             return Err(WhyNot::Specialisations(most));
@@ -196,7 +197,8 @@ impl Engine {
         }
         let mask = record.flow.matching.mask.head;
         let heat = record.heat.at(self.rounds.number);
-        let Spots { found, mask_under_way, unmasked } = spots(&record.flow, key, &ledger.tables)?;
+        let Spots { found, mask_under_way, unmasked } =
+            spots(&record.flow, key, &ledger.tables, std::mem::take(&mut self.spare))?;
         let holder = found.iter().find_map(|spot| ledger.holder(spot, &self.flows));
         if let Some(entry) = holder {
             return match entry.state {

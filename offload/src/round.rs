@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// core to the rest, however many there are.
 const NANOS_PER_ITEM: u64 = 100;
 
+/// Flows looked at for their age after one input at most, so that a million that end at once stop
+/// nothing.
+const AGED_AT_ONCE: usize = 32;
+
 /// Packets that a sampled one can stand for at most.
 const SAMPLE_WEIGHT_MAX: u64 = 64;
 
@@ -32,6 +36,9 @@ pub(crate) struct Rounds {
     pub(crate) card_done: bool,
     /// All that the card had counted by then is known.
     pub(crate) last_sweep: Time,
+    /// Idle flows due by the first time are being ended, on counters of all packets before the
+    /// second.
+    pub(crate) aging: Option<(Time, Time)>,
     /// Round before which no bank is drained.
     pub(crate) next_drain: u32,
     /// Flows that software reported this round.
@@ -52,6 +59,7 @@ impl Rounds {
             software_done: false,
             card_done: false,
             last_sweep: now,
+            aging: None,
             next_drain: 0,
             items: 0,
             software_packets: 0,
@@ -124,7 +132,7 @@ impl Engine {
             (true, false) => asked,
         };
         self.end_rules(fresh);
-        self.end_flows(fresh);
+        self.rounds.aging = Some((self.now, fresh));
         self.rounds.weigh_samples();
         self.rounds.number += 1;
         self.rebalance();
@@ -142,8 +150,15 @@ impl Engine {
         }
     }
 
-    fn end_flows(&mut self, fresh: Time) {
-        for (index, generation) in self.idle.take_due(self.now) {
+    /// Ends some of the flows that were idle at the last round. Only flows that are due are looked
+    /// at, and each as often as its idle time passes.
+    pub(crate) fn end_flows(&mut self) {
+        let Some((due, fresh)) = self.rounds.aging else { return };
+        for _ in 0..AGED_AT_ONCE {
+            let Some((index, generation)) = self.idle.pop_due(due) else {
+                self.rounds.aging = None;
+                return;
+            };
             let is_same = |record: &&FlowRecord| record.id.generation == generation;
             let Some(record) = self.flows.get(index).filter(is_same) else { continue };
             let end = self.last_used(record).after(self.settings.flow_idle);

@@ -147,14 +147,16 @@ impl Table {
         self.members.get(position).copied()
     }
 
-    /// The card had no room for one more than the members.
+    /// The card had no room for one more than the members. It takes a little less from now on: close
+    /// to the brim a driver searches long for a place, and mostly in vain.
     pub(crate) fn refused_for_room(&mut self) {
-        self.limit = self.members.len().max(1);
+        let members = self.members.len();
+        self.limit = self.limit.min(members - members / 128).max(1);
     }
 
     /// Trusts the table again with a little more than it took last.
     pub(crate) fn relax_limit(&mut self) {
         let capacity = self.caps.capacity as usize;
-        self.limit = capacity.min(self.limit + capacity / 512 + 1);
+        self.limit = capacity.min(self.limit + capacity / 8192 + 1);
     }
 }

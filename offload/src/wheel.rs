@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use twinpath_flow::time::Time;
 
-/// Width of a bucket.
-const TICK: Duration = Duration::from_millis(250);
+/// Width of a bucket: what is due in it comes up together.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Items by the bucket in which they are due.
 #[derive(Debug)]
@@ -26,12 +26,15 @@ impl<T> Wheel<T> {
         self.buckets.entry(bucket).or_default().push(item);
     }
 
-    /// Takes what is due.
-    pub(crate) fn take_due(&mut self, now: Time) -> Vec<T> {
+    /// Takes one item that is due.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<T> {
         let bucket = u128::from(now.0) / TICK.as_nanos();
-        let later = self.buckets.split_off(&(bucket + 1));
-        let due = std::mem::replace(&mut self.buckets, later);
-        due.into_values().flatten().collect()
+        let mut first = self.buckets.first_entry().filter(|first| *first.key() <= bucket)?;
+        let item = first.get_mut().pop();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        item
     }
 }
 
@@ -45,9 +48,10 @@ mod tests {
         for millis in [0, 100, 250, 999, 1000, 5000] {
             wheel.insert(Time::from_millis(millis), millis);
         }
-        assert_eq!(wheel.take_due(Time::from_millis(249)), [] as [u64; 0]);
-        assert_eq!(wheel.take_due(Time::from_millis(1000)), [0, 100, 250, 999]);
-        assert_eq!(wheel.take_due(Time::from_millis(1250)), [1000]);
-        assert_eq!(wheel.take_due(Time::from_secs(9)), [5000]);
+        let mut due = |now| -> Vec<u64> { std::iter::from_fn(|| wheel.pop_due(now)).collect() };
+        assert_eq!(due(Time::from_millis(249)), [] as [u64; 0]);
+        assert_eq!(due(Time::from_millis(1000)), [100, 0, 250, 999]);
+        assert_eq!(due(Time::from_millis(1250)), [1000]);
+        assert_eq!(due(Time::from_secs(9)), [5000]);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const WAYS_MAX: usize = twinpath_abi::hash::WAYS;
 pub(crate) const MOVES_MAX: usize = 8;
 
 /// Slots visited in one search at most: bounds the host time of an insertion that fails.
-pub(crate) const VISITS_MAX: usize = 2048;
+pub(crate) const VISITS_MAX: usize = 512;
 
 const FREE: u32 = u32::MAX;
 

@@ -1,5 +1,6 @@
 //! The engine in a small world: a scripted card, a simple software path, packets.
 
+mod aging;
 mod faults;
 mod heat;
 mod model;

@@ -6,6 +6,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,8 @@ const BATCH: usize = 1024;
 const PLACES: u32 = 1 << 20;
 
 const USAGE: &str = "\
-usage: bench/host_cost
+usage: bench/host_cost [--only install|install-hold|control]
+                       [--json FILE] [--docs FILE]
 
 Measures, in thread CPU time of engine and driver, against the simulated card:
 installation of flows around a half full and a 95 % full table, a sweep of all
@@ -64,6 +66,8 @@ struct Rig {
     heap: i64,
     wants_sweep: bool,
     wants_counts: bool,
+    /// Counts of software are being given.
+    reporting: bool,
     removed: Vec<FlowId>,
 }
 
@@ -97,6 +101,7 @@ impl Rig {
             heap: live_bytes() - before,
             wants_sweep: false,
             wants_counts: false,
+            reporting: false,
             removed: Vec::new(),
         };
         // Ends: the driver gives up by its own deadline of virtual time.
@@ -206,7 +211,54 @@ fn rate(per_flow: Duration) -> f64 {
     1e3 / per_flow.as_nanos().max(1) as f64
 }
 
-fn installation(hold_frames: u32) {
+/// One figure, told when it is known.
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    /// What it should be.
+    bar: &'static str,
+}
+
+fn tell(
+    figures: &mut Vec<Figure>,
+    name: String,
+    (value, unit): (f64, &'static str),
+    bar: &'static str,
+) {
+    println!("{name:58} {value:8.2} {unit:9} {bar}");
+    figures.push(Figure { name, value, unit, bar });
+}
+
+/// Writes JSON, and a table between the markers of a page.
+fn write(figures: &[Figure], json: &str, docs: Option<&str>) -> std::io::Result<()> {
+    let row = |f: &Figure| {
+        let Figure { name, value, unit, bar } = f;
+        format!(
+            "  {{\"name\": \"{name}\", \"value\": {value:.3}, \"unit\": \"{unit}\", \"bar\": \"{bar}\"}}"
+        )
+    };
+    let rows: Vec<String> = figures.iter().map(row).collect();
+    if let Some(folder) = Path::new(json).parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(json, format!("[\n{}\n]\n", rows.join(",\n")))?;
+    let Some(docs) = docs else { return Ok(()) };
+    let page = std::fs::read_to_string(docs)?;
+    let (begin, end) = ("<!-- host_cost:begin -->\n", "<!-- host_cost:end -->");
+    let parts =
+        page.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
+    let Some((head, tail)) = parts else {
+        return Err(std::io::Error::other(format!("{docs} has no host_cost markers")));
+    };
+    let mut table = "| what | measured | to reach |\n|---|---:|---|\n".to_owned();
+    for Figure { name, value, unit, bar } in figures {
+        table += &format!("| {name} | {value:.2} {unit} | {bar} |\n");
+    }
+    std::fs::write(docs, format!("{head}{begin}{table}{end}{tail}"))
+}
+
+fn installation(hold_frames: u32, figures: &mut Vec<Figure>) {
     let mut rig = Rig::new(PLACES, hold_frames);
     let share = |percent: usize| PLACES as usize * percent / 100;
     let all = flows(0..PLACES);
@@ -216,28 +268,32 @@ fn installation(hold_frames: u32) {
     let bytes = rig.heap / i64::try_from(share(55)).expect("few");
     rig.install(&all[share(55)..share(93)], share(55));
     let full = rig.install(&all[share(93)..share(95)], share(93));
-    println!("install, hold {hold_frames:2}, table half full   {:6.2} M/s", rate(half));
-    println!("install, hold {hold_frames:2}, table 95 % full   {:6.2} M/s", rate(full));
+    let how = if hold_frames > 0 { "install, held and released" } else { "install" };
+    tell(figures, format!("{how}, table half full"), (rate(half), "M/s"), "1, goal 3");
+    tell(figures, format!("{how}, table 95 % full"), (rate(full), "M/s"), "reported");
+    if hold_frames > 0 {
+        return;
+    }
     let offloaded = rig.engine.totals().offloaded;
     let entries = i64::try_from(offloaded.max(1)).expect("few");
-    println!(
-        "heap per offloaded flow, engine and driver: {} B at 55 %, {} B at 95 %",
-        bytes,
-        rig.heap / entries
-    );
-    if hold_frames == 0 {
-        rig.sweep();
-        let mut times: Vec<Duration> = (0..5).map(|_| rig.sweep()).collect();
-        times.sort_unstable();
-        println!(
-            "sweep of {offloaded} counters            {:6.1} ms",
-            times[2].as_secs_f64() * 1e3
-        );
+    let heap = [(55, bytes), (95, rig.heap / entries)];
+    for (percent, bytes) in heap {
+        let name = format!("memory per offloaded flow, engine and driver, {percent} % full");
+        tell(figures, name, (bytes as f64, "B"), "256");
     }
+    rig.sweep();
+    let unchanged = median((0..5).map(|_| rig.sweep()).collect());
+    tell(figures, format!("sweep of {offloaded} counters, none changed"), (unchanged, "ms"), "20");
+}
+
+/// The median, in milliseconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
 }
 
 /// Software flows that come, are used a few times and go; elephants in the card.
-fn control_thread() {
+fn control_thread(figures: &mut Vec<Figure>) {
     const NEW_PER_MS: u32 = 100;
     let mut rig = Rig::new(65_536, 0);
     let mut random = Random::new(5);
@@ -246,7 +302,7 @@ fn control_thread() {
     let all = flows(0..65_536 + NEW_PER_MS * total);
     rig.install(&all[..65_536], 0);
     let mut counts: Vec<Counts> = vec![Counts::default(); all.len()];
-    let mut touched: Vec<u32> = Vec::new();
+    let (mut touched, mut asked): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut next = 65_536;
     let (mut latencies, mut busy, mut free_at) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     for ms in 0..total {
@@ -277,7 +333,7 @@ fn control_thread() {
             touched.push(*index);
         }
         rig.settle();
-        serve_round(&mut rig, &counts, &mut touched);
+        serve_round(&mut rig, &counts, (&mut touched, &mut asked));
         rig.settle();
         let cost = rig.spent - spent;
         if ms >= warm {
@@ -289,38 +345,50 @@ fn control_thread() {
     }
     latencies.sort_unstable();
     let at = |permille: usize| latencies[latencies.len() * permille / 1000].as_secs_f64() * 1e3;
-    println!("flows in software                        {:9}", rig.engine.totals().flow_count);
-    println!(
-        "control thread at 100,000 new flows/s    {:6.1} % of a core",
-        busy.as_secs_f64() / 2.0 * 100.0
-    );
-    println!(
-        "first packet to decision, p50 p99 p99.9  {:6.2} {:6.2} {:6.2} ms",
-        at(500),
-        at(990),
-        at(999)
-    );
+    let flows = rig.engine.totals().flow_count;
+    let share = busy.as_secs_f64() / 2.0 * 100.0;
+    let name = format!("control thread, 100,000 new flows/s, {flows} flows, 65,536 places");
+    tell(figures, name, (share, "% of core"), "goal 50");
+    for (name, permille) in [("p50", 500), ("p99", 990), ("p99.9", 999)] {
+        let name = format!("first packet to decision, {name}");
+        tell(figures, name, (at(permille), "ms"), if permille == 990 { "goal 5" } else { "" });
+    }
 }
 
-/// What a round asks for: counts of software, a sweep, flows to drop.
-fn serve_round(rig: &mut Rig, counts: &[Counts], touched: &mut Vec<u32>) {
+/// Counts of software given at once; what came meanwhile goes first.
+const COUNTS_AT_ONCE: usize = 4096;
+
+/// Flows that software drops at once.
+const REMOVED_AT_ONCE: usize = 1024;
+
+/// What a round asks for: counts of software, a part at a time, a sweep, flows to drop.
+fn serve_round(rig: &mut Rig, counts: &[Counts], (touched, asked): (&mut Vec<u32>, &mut Vec<u32>)) {
     if std::mem::take(&mut rig.wants_counts) {
         touched.sort_unstable();
         touched.dedup();
+        std::mem::swap(touched, asked);
+        rig.reporting = true;
+    }
+    if rig.reporting {
+        let rest = asked.len().saturating_sub(COUNTS_AT_ONCE);
         rig.host(|rig| {
             let now = rig.now;
-            for index in touched.drain(..) {
+            for index in asked.drain(rest..) {
                 let id = FlowId { index, generation: 0 };
                 let (counts, last_used) = (counts[index as usize], Some(now));
                 rig.tell(Input::SoftwareCounts { id, counts, last_used });
             }
-            rig.tell(Input::SoftwareReported);
+            if asked.is_empty() {
+                rig.reporting = false;
+                rig.tell(Input::SoftwareReported);
+            }
         });
     }
     if std::mem::take(&mut rig.wants_sweep) {
         rig.sweep();
     }
-    let removed = std::mem::take(&mut rig.removed);
+    let some = rig.removed.len().min(REMOVED_AT_ONCE);
+    let removed: Vec<FlowId> = rig.removed.drain(..some).collect();
     rig.host(|rig| {
         for id in removed {
             let counts = counts[id.index as usize];
@@ -329,17 +397,45 @@ fn serve_round(rig: &mut Rig, counts: &[Counts], touched: &mut Vec<u32>) {
     });
 }
 
+/// What is measured, by name, so that one can be profiled alone.
+const PARTS: [&str; 3] = ["install", "install-hold", "control"];
+
 fn main() -> ExitCode {
-    if let Some(argument) = std::env::args().nth(1) {
-        let help = matches!(argument.as_str(), "--help" | "-h");
-        println!("{USAGE}");
-        if !help {
-            eprintln!("host_cost: unknown argument {argument}");
+    let mut parts = PARTS.to_vec();
+    let (mut json, mut docs) = ("target/bench/host_cost.json".to_owned(), None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let value = match argument.as_str() {
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
+            "--only" | "--json" | "--docs" => arguments.next(),
+            _ => None,
+        };
+        match (argument.as_str(), value) {
+            ("--only", Some(part)) => parts.retain(|known| *known == part),
+            ("--json", Some(file)) => json = file,
+            ("--docs", Some(file)) => docs = Some(file),
+            _ => {
+                eprintln!("host_cost: {argument}: unknown, or without its value; see --help");
+                return ExitCode::from(2);
+            }
         }
-        return if help { ExitCode::SUCCESS } else { ExitCode::from(2) };
     }
-    installation(0);
-    installation(64);
-    control_thread();
-    ExitCode::SUCCESS
+    let mut figures = Vec::new();
+    for part in parts {
+        match part {
+            "install" => installation(0, &mut figures),
+            "install-hold" => installation(64, &mut figures),
+            _ => control_thread(&mut figures),
+        }
+    }
+    match write(&figures, &json, docs.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("host_cost: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::card::Held;
 use super::world::World;
 use std::collections::BTreeMap;
 use twinpath_flow::field::Field;
+use twinpath_flow::steps::FlowId;
 use twinpath_offload::view::EntryState;
 
 impl World {
@@ -18,6 +19,12 @@ impl World {
             *seen = total.packets;
             let truth = self.by_rule.get(&view.id).copied().unwrap_or_default();
             assert!(total.packets <= truth.packets, "rule {:?} counts too much", view.id);
+        }
+        for view in self.engine.flows() {
+            let Some(total) = view.counts.total() else { continue };
+            let seen = self.seen_flows.entry(view.id).or_default();
+            assert!(total.packets >= *seen, "flow {:?} went backwards", view.id);
+            *seen = total.packets;
         }
         let Some(card) = self.card.as_ref() else { return };
         let rules = self.rules_at(card.generation).1;
@@ -53,6 +60,13 @@ impl World {
         if !self.shape.counters {
             return;
         }
+        let live = |id: &FlowId| self.soft.contains_key(id);
+        let by_flow: u64 =
+            self.engine.flows().map(|v| v.counts.total().expect("known").packets).sum();
+        let ended = self.seen_flows.iter().filter(|(id, _)| !live(id)).map(|(_, seen)| seen);
+        // What an entry counted last may come after its flow was looked at last.
+        let known = totals.flows.total().expect("the card counts").packets;
+        assert!(by_flow + ended.sum::<u64>() <= known, "flows have more than all packets");
         let sum = totals.flows.total().expect("the card counts");
         assert_eq!(sum.packets + self.lost, self.all.packets, "packets of all flows");
         let by_reason: u64 = self.engine.reasons().iter().map(|view| view.packets).sum();

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) removed: Vec<FlowId>,
     pub(crate) expired: Vec<RuleId>,
     pub(crate) seen: BTreeMap<RuleId, u64>,
+    /// Packets that each flow was seen to have.
+    pub(crate) seen_flows: BTreeMap<FlowId, u64>,
     pub(crate) events: Vec<EngineEvent>,
 }
 
@@ -87,6 +89,7 @@ impl World {
             removed: Vec::new(),
             expired: Vec::new(),
             seen: BTreeMap::new(),
+            seen_flows: BTreeMap::new(),
             events: Vec::new(),
         }
     }

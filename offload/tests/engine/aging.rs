@@ -1,0 +1,121 @@
+//! Very many idle flows end a few at a time, and only those that are due are looked at.
+
+use crate::model::shape::{output_of, pipeline};
+use std::sync::Arc;
+use std::time::Duration;
+use twinpath_flow::card::Generation;
+use twinpath_flow::counters::Counts;
+use twinpath_flow::field::Field;
+use twinpath_flow::key::{Key, MaskedKey};
+use twinpath_flow::rule::RuleId;
+use twinpath_flow::steps::{Flow, FlowId, Step};
+use twinpath_flow::time::Time;
+use twinpath_offload::{Engine, Input, Output, Settings};
+
+const FLOWS: u32 = 100_000;
+
+/// Flows that end after one input at most: a bound that a person would not notice.
+const AT_ONCE: usize = 32;
+
+struct Ager {
+    engine: Engine,
+    now: Time,
+    removed: Vec<FlowId>,
+    /// Flows used in software since the last report.
+    used: Vec<(FlowId, Counts)>,
+    /// Most flows that ended after one input.
+    most: usize,
+}
+
+impl Ager {
+    fn new() -> Self {
+        let rules = [RuleId(1), RuleId(2), RuleId(3)];
+        let settings = Settings { flow_idle: Duration::from_secs(2), ..Settings::default() };
+        let engine = Engine::new(settings, pipeline(&rules, 0, 0), Time(0));
+        Self { engine, now: Time(0), removed: Vec::new(), used: Vec::new(), most: 0 }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        let before = self.removed.len();
+        let mut wants_counts = false;
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::RemoveFlow { id, .. } => self.removed.push(id),
+                Output::SoftwareCountsWanted => wants_counts = true,
+                _ => {}
+            }
+        }
+        self.most = self.most.max(self.removed.len() - before);
+        if wants_counts {
+            let now = self.now;
+            for (id, counts) in std::mem::take(&mut self.used) {
+                self.tell(Input::SoftwareCounts { id, counts, last_used: Some(now) });
+            }
+            self.tell(Input::SoftwareReported);
+        }
+    }
+
+    fn made(&mut self, index: u32) {
+        let key = Key::ZERO.with(Field::InPort, 1).with(Field::IpDst, index.into());
+        let mask = Key::ZERO.with(Field::InPort, 0xffff).with(Field::IpDst, u128::MAX);
+        let flow = Arc::new(Flow {
+            matching: MaskedKey::new(&key, mask),
+            steps: vec![Step::Output(output_of(RuleId(1)))],
+            ttl_threshold: None,
+            rules: vec![RuleId(1)],
+        });
+        let id = FlowId { index, generation: 0 };
+        self.tell(Input::FlowMade { id, flow, key, from: Generation(0), until: None });
+    }
+
+    /// Serves the engine's timeouts until `end`; how many there were.
+    fn run(&mut self, end: Time) -> usize {
+        let mut inputs = 0;
+        while let Some(due) = self.engine.next_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.tell(Input::Timeout);
+            inputs += 1;
+        }
+        self.now = end;
+        inputs
+    }
+}
+
+#[test]
+fn idle_flows_end_a_few_at_a_time_and_used_ones_stay() {
+    let mut ager = Ager::new();
+    (0..FLOWS).for_each(|index| ager.made(index));
+    ager.run(Time::from_millis(1500));
+    ager.used = (0..FLOWS)
+        .step_by(10)
+        .map(|index| (FlowId { index, generation: 0 }, Counts { packets: 2, bytes: 120 }))
+        .collect();
+    ager.run(Time::from_millis(1900));
+    assert_eq!(ager.removed.len(), 0, "none is idle yet");
+    ager.most = 0;
+    let inputs = ager.run(Time::from_millis(3200));
+    assert_eq!(ager.removed.len(), 90_000);
+    assert!(ager.removed.iter().all(|id| id.index % 10 != 0), "a used flow ended");
+    assert!((1..=AT_ONCE).contains(&ager.most), "{} at once", ager.most);
+    // As many inputs as that takes, and a few rounds; not one per flow, nor one that does all.
+    let least = FLOWS as usize / AT_ONCE;
+    assert!((least..least + 200).contains(&inputs), "{inputs}");
+    let ended = std::mem::take(&mut ager.removed);
+    for id in ended {
+        ager.tell(Input::FlowGone { id, counts: Counts::default(), last_used: None });
+    }
+    ager.run(Time::from_millis(3700));
+    assert_eq!(ager.removed.len(), 0);
+    ager.run(Time::from_secs(5));
+    assert_eq!(ager.removed.len(), 10_000, "the others end in their time");
+}
+
+#[test]
+fn rounds_without_flows_that_are_due_look_at_none() {
+    let mut ager = Ager::new();
+    (0..FLOWS).for_each(|index| ager.made(index));
+    // 20 rounds a second, two inputs each (counts, end); aging adds none before it is due.
+    let inputs = ager.run(Time::from_millis(1900));
+    assert!(inputs <= 2 * 40, "{inputs}");
+}
