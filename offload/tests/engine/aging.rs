@@ -105,7 +105,7 @@ fn idle_flows_end_a_few_at_a_time_and_used_ones_stay() {
     for id in ended {
         ager.tell(Input::FlowGone { id, counts: Counts::default(), last_used: None });
     }
-    ager.run(Time::from_millis(3700));
+    ager.run(Time::from_millis(3450));
     assert_eq!(ager.removed.len(), 0);
     ager.run(Time::from_secs(5));
     assert_eq!(ager.removed.len(), 10_000, "the others end in their time");
