@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::config::WORKERS_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,7 @@ Examples:
   twinpath run examples/gateway.toml
   twinpath run examples/gateway.toml --json | jq .offload_ratio
   twinpath run examples/switch.toml --duration 30s
+  twinpath run router.toml --workers 4       four threads, without a card
 
 The live line and the log go to standard error (TWINPATH_LOG=debug for more).
 SIGHUP reads the rule file again; SIGINT and SIGTERM end the run with its summary.")]
@@ -197,6 +199,9 @@ pub(crate) struct Run {
     /// Ends after this time of the run, for instance 500ms, 30s, 5m
     #[arg(long, value_parser = duration)]
     pub duration: Option<Duration>,
+    /// Overrides `workers` of the file
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
+    pub workers: Option<u16>,
     /// Prints the summary as one JSON object and nothing else
     #[arg(long)]
     pub json: bool,

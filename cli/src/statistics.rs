@@ -27,6 +27,8 @@ pub(crate) struct Statistics {
     pub rules: Vec<RuleView>,
     /// Flows.
     pub flows: FlowCounts,
+    /// Threads that forward without a card, when there are several.
+    pub workers: Vec<WorkerView>,
     /// The card; null without one.
     pub card: Option<CardView>,
     /// What was checked of what the card forwarded; null where it cannot be: unverifiable.
@@ -125,6 +127,23 @@ pub(crate) struct FlowCounts {
     pub entries: usize,
     /// Made since the run began.
     pub made: u64,
+}
+
+/// A thread that forwards.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WorkerView {
+    /// CPU it is bound to; null for none.
+    pub cpu: Option<u16>,
+    /// Ports whose wires it has.
+    pub ports: Vec<u16>,
+    /// Packets it decided.
+    pub packets: u64,
+    /// Flows it has.
+    pub flows: usize,
+    /// Packets it handed to other workers, which have their output ports.
+    pub handed_over: u64,
+    /// Packets for which another worker had no room; in `tx_dropped` of their output ports.
+    pub ring_full: u64,
 }
 
 /// What was checked of what the card forwarded.

@@ -197,7 +197,12 @@ pub struct Twinpath {
     folder: PathBuf,
 }
 
-fn binary() -> PathBuf {
+/// The program under test: `TWINPATH_BIN`, or the release build.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn binary() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/twinpath");
     let path = std::env::var_os("TWINPATH_BIN").map_or_else(default, PathBuf::from);
     assert!(path.exists(), "{} is missing; `./check build` makes it", path.display());
@@ -254,6 +259,12 @@ impl Twinpath {
     #[must_use]
     pub fn stats(&self) -> Value {
         serde_json::from_str(&self.command(&["stats", "--json"])).expect("stats are JSON")
+    }
+
+    /// Its number among processes.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// What it has written to standard error.

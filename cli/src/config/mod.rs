@@ -4,9 +4,11 @@ mod place;
 mod port;
 mod raw;
 mod shadow;
+mod workers;
 
 pub(crate) use place::{ConfigError, Fault, Place};
 pub(crate) use shadow::Shadow;
+pub(crate) use workers::{Poll, WORKERS_MAX};
 
 use crate::near::nearest;
 use raw::{Located, RawConfig};
@@ -19,9 +21,6 @@ use twinpath_fallback::wire::WireSpec;
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_host_driver::pci::Address;
 use twinpath_host_driver::rocker::Ipv4Header;
-
-/// Most card queues (positions of a [`twinpath_flow::card::Fence`]).
-pub(crate) const WORKERS_MAX: u16 = 16;
 
 /// What forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +86,12 @@ pub(crate) struct Config {
     pub rules: Option<PathBuf>,
     /// Where `rules` stands.
     pub rules_place: Option<Place>,
-    /// Card queues.
+    /// Queues of a card; without one, threads that forward.
     pub workers: u16,
+    /// CPUs of those threads; empty for any.
+    pub cpus: Vec<u16>,
+    /// What they do without work.
+    pub poll: Poll,
     /// Control socket, resolved.
     pub control: Option<PathBuf>,
     /// Simulated card.
@@ -136,7 +139,9 @@ impl Config {
         let sim = sim(&raw).map_err(at)?;
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let shadow = Shadow::read(&raw, &folder).map_err(at)?;
-        let workers = workers(&raw).map_err(at)?;
+        let count = workers::count(&raw).map_err(at)?;
+        let cpus = workers::cpus(&raw).map_err(at)?;
+        let poll = workers::poll(&raw).map_err(at)?;
         let ports = port::table(&raw.port).map_err(at)?;
         let mut wires = Vec::new();
         for raw_port in &raw.port {
@@ -155,7 +160,9 @@ impl Config {
             socket: socket(&raw).map(|socket| folder.join(socket)),
             rules: raw.rules.as_ref().map(|rules| folder.join(rules.get_ref())),
             rules_place: raw.rules.as_ref().map(place),
-            workers,
+            workers: count,
+            cpus,
+            poll,
             control: raw.control.map(|control| folder.join(control.into_inner())),
             sim,
             ipv4_header,
@@ -253,16 +260,6 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
 fn socket(raw: &RawConfig) -> Option<&str> {
     let word = raw.device.as_ref()?.get_ref();
     word.strip_prefix("vfio-user:").filter(|socket| !socket.is_empty())
-}
-
-fn workers(raw: &RawConfig) -> Result<u16, Located> {
-    let Some(workers) = &raw.workers else { return Ok(1) };
-    let given = *workers.get_ref();
-    let count = u16::try_from(given).ok().filter(|count| (1..=WORKERS_MAX).contains(count));
-    count.ok_or_else(|| {
-        let (given, expected) = (given.to_string(), "between 1 and 16");
-        (workers.span(), Fault::Value { what: "workers", given, expected })
-    })
 }
 
 fn sim(raw: &RawConfig) -> Result<Sim, Located> {

@@ -9,8 +9,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 8] =
-    ["device", "rules", "workers", "control", "sim", "rocker", "shadow", "port"];
+const ROOT_KEYS: [&str; 10] =
+    ["device", "rules", "workers", "cpus", "poll", "control", "sim", "rocker", "shadow", "port"];
 /// Keys of `[shadow]`.
 const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
 /// Keys of `[rocker]`.
@@ -55,6 +55,8 @@ pub(crate) struct RawConfig {
     pub device: Option<Spanned<String>>,
     pub rules: Option<Spanned<PathBuf>>,
     pub workers: Option<Spanned<i64>>,
+    pub cpus: Option<Vec<Spanned<i64>>>,
+    pub poll: Option<Spanned<String>>,
     pub control: Option<Spanned<PathBuf>>,
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,

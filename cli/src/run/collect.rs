@@ -15,6 +15,7 @@ use twinpath_flow::time::Time;
 
 /// The statistics of `session` as of now.
 pub(crate) fn statistics(session: &mut Session) -> Statistics {
+    session.refresh();
     let received = session.received();
     let fates = session.forwarder.fates(received);
     let card = card(session);
@@ -52,6 +53,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
             entries: totals.entries,
             made: flows.1,
         },
+        workers: session.forwarder.workers(),
         card,
         shadow: shadow(session),
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
@@ -99,7 +101,7 @@ fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
         name: line.name.clone(),
         rx_packets: Some(line.received.packets),
         rx_bytes: Some(line.received.bytes),
-        rx_missed: line.wire.counters().receive_dropped,
+        rx_missed: line.missed(),
         tx_packets: Some(line.sent().packets),
         tx_bytes: Some(line.sent().bytes),
         tx_dropped: line.send_dropped() + dropped_by_device,

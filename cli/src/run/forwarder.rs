@@ -2,12 +2,14 @@
 
 use super::brain::Brain;
 use super::card::CardPath;
+use super::crew::Crew;
 use super::hardware::HardwarePath;
 use super::keeper::FlowKeeper;
 use super::ports::Ports;
 use super::reference::Reference;
 use super::remote::RemotePath;
 use super::software::{Sent, Software};
+use crate::statistics::WorkerView;
 use twinpath_fallback::PacketPool;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
@@ -45,8 +47,10 @@ pub(crate) enum Forwarder {
     Hardware(Box<HardwarePath>),
     /// `vfio-user:…`.
     Remote(Box<RemotePath>),
-    /// `none`.
+    /// `none`, in one thread.
     Software(Box<Software>),
+    /// `none`, in several.
+    Crew(Box<Crew>),
     /// `reference`.
     Reference(Reference),
 }
@@ -63,6 +67,8 @@ impl Forwarder {
                 let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
                 software.take((port, brain.generation(), now), frame.len(), fill);
             }
+            // Its workers take them.
+            Self::Crew(_) => {}
             Self::Reference(reference) => reference.take(now, brain, port, frame),
         }
     }
@@ -78,10 +84,51 @@ impl Forwarder {
                 decide(now, software, brain, ports);
                 brain.settle(now, Some(&mut **software));
             }
+            Self::Crew(crew) => crew.advance(now, brain, ports),
             Self::Reference(reference) => {
                 reference.send(now, ports);
                 brain.settle(now, None);
             }
+        }
+    }
+
+    /// Asks those that forward in other threads what they did.
+    pub(crate) fn refresh(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
+        if let Self::Crew(crew) = self {
+            crew.refresh(now, brain, ports);
+        }
+    }
+
+    /// Whether nothing will ever come any more, or going on makes no sense.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Crew(crew) if crew.is_over())
+    }
+
+    /// Takes no more frames.
+    pub(crate) fn halt(&mut self, now: Time, brain: &mut Brain) {
+        if let Self::Crew(crew) = self {
+            crew.halt(now, brain);
+        }
+    }
+
+    /// Ends what runs in other threads; what went wrong there.
+    pub(crate) fn end(
+        &mut self,
+        now: Time,
+        brain: &mut Brain,
+        ports: &mut Ports,
+    ) -> Option<anyhow::Error> {
+        match self {
+            Self::Crew(crew) => crew.end(now, brain, ports).err(),
+            _ => None,
+        }
+    }
+
+    /// Threads that forward, when there are several.
+    pub(crate) fn workers(&self) -> Vec<WorkerView> {
+        match self {
+            Self::Crew(crew) => crew.views(),
+            _ => Vec::new(),
         }
     }
 
@@ -92,7 +139,7 @@ impl Forwarder {
 
     /// Whether there is no card, by the user's choice.
     pub(crate) const fn is_software_only(&self) -> bool {
-        matches!(self, Self::Software(_) | Self::Reference(_))
+        matches!(self, Self::Software(_) | Self::Crew(_) | Self::Reference(_))
     }
 
     /// When something inside happens by itself; `None` when nothing will.
@@ -101,6 +148,7 @@ impl Forwarder {
             Self::Card(card) => card.next_event(),
             Self::Hardware(card) => Some(card.next_event()),
             Self::Remote(card) => Some(card.next_event()),
+            Self::Crew(crew) => Some(crew.next_event()),
             Self::Software(_) | Self::Reference(_) => None,
         }
     }
@@ -112,6 +160,7 @@ impl Forwarder {
             Self::Hardware(card) => card.is_idle(),
             Self::Remote(card) => card.is_idle(),
             Self::Software(software) => !software.is_waiting(),
+            Self::Crew(_) => true,
             Self::Reference(reference) => reference.is_idle(),
         }
     }
@@ -123,6 +172,7 @@ impl Forwarder {
             Self::Hardware(card) => Some(&card.software),
             Self::Remote(card) => Some(&card.software),
             Self::Software(software) => Some(&**software),
+            Self::Crew(crew) => Some(&**crew),
             Self::Reference(_) => None,
         }
     }
@@ -134,6 +184,7 @@ impl Forwarder {
             Self::Hardware(card) => Some(&mut card.software),
             Self::Remote(card) => Some(&mut card.software),
             Self::Software(software) => Some(&mut **software),
+            Self::Crew(crew) => Some(&mut **crew),
             Self::Reference(_) => None,
         }
     }
@@ -144,7 +195,7 @@ impl Forwarder {
             Self::Card(card) => Some(card.describe(now)),
             Self::Hardware(card) => Some(card.describe(now)),
             Self::Remote(card) => Some(card.describe(now)),
-            Self::Software(_) | Self::Reference(_) => None,
+            Self::Software(_) | Self::Crew(_) | Self::Reference(_) => None,
         }
     }
 
@@ -155,7 +206,7 @@ impl Forwarder {
             Self::Hardware(card) => card.send_dropped(index),
             Self::Remote(card) => card.send_dropped(index),
             // Counted at the port itself.
-            Self::Software(_) | Self::Reference(_) => 0,
+            Self::Software(_) | Self::Crew(_) | Self::Reference(_) => 0,
         }
     }
 
@@ -170,7 +221,7 @@ impl Forwarder {
             Self::Card(card) => card.sweep_all(now, brain),
             Self::Hardware(card) => card.sweep_all(now, brain),
             Self::Remote(card) => card.sweep_all(now, brain),
-            Self::Software(_) | Self::Reference(_) => now,
+            Self::Software(_) | Self::Crew(_) | Self::Reference(_) => now,
         }
     }
 
@@ -188,6 +239,7 @@ impl Forwarder {
                 fates.lose("malformed", software.tally.malformed);
                 fates.lose("no_buffer", software.tally.no_buffer);
             }
+            Self::Crew(crew) => fates = crew.fates(),
             Self::Reference(reference) => {
                 fates.software = reference.decided;
                 fates.dropped = reference.dropped;

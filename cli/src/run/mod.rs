@@ -7,6 +7,7 @@ mod cable;
 pub(crate) mod candidate;
 mod card;
 mod collect;
+mod crew;
 pub(crate) mod event_ring;
 pub(crate) mod explain;
 pub(crate) mod forwarder;
@@ -41,6 +42,7 @@ use anyhow::Context as _;
 use brain::Brain;
 use cable::Cable;
 use card::CardPath;
+use crew::Crew;
 use forwarder::Forwarder;
 use hardware::HardwarePath;
 use history::History;
@@ -60,11 +62,12 @@ use twinpath_offload::Settings;
 /// wire failed, or the summary cannot be written.
 pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let clock = Clock::start();
-    let config = Config::load(&arguments.config)?;
+    let mut config = Config::load(&arguments.config)?;
+    config.workers = arguments.workers.unwrap_or(config.workers);
     let rules = rules::load(&config).map_err(Failure::input)?;
     let profile = sim::profile(&config)?;
     let server = open_control(&config)?;
-    let ports = open_wires(&config)?;
+    let mut ports = open_wires(&config)?;
     let origin = if ports.are_virtual() {
         ports.next_arrival().map(|(time, _)| time)
     } else {
@@ -97,6 +100,11 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             let card = RemotePath::new(&config, software).map_err(Failure::run)?;
             Forwarder::Remote(Box::new(card))
         }
+        (Device::None, _) if Crew::size(&config) > 1 && !ports.are_virtual() => {
+            let started = Crew::start(&config, clock, ports, &brain).map_err(Failure::run)?;
+            ports = started.1;
+            Forwarder::Crew(Box::new(started.0))
+        }
         (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software)),
     };
     let signals = Signals::catch().context("signals").map_err(Failure::run)?;
@@ -113,6 +121,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         server,
         signals,
         live: Live::new(),
+        failure: None,
     };
     session.start().map_err(Failure::run)?;
     session.forward();
@@ -121,7 +130,8 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
 
 /// The summary, then what failed on the way.
 fn finish(session: &mut Session, arguments: &args::Run) -> Result<(), Failure> {
-    let failure = session.ports.finish();
+    let failure = session.ports.finish().map(anyhow::Error::from);
+    let failure = session.failure.take().or(failure);
     let statistics = collect::statistics(session);
     let written = if arguments.json {
         output::json(&statistics)
@@ -194,15 +204,7 @@ fn open_ends(config: &Config, ends: Ends) -> Result<Ports, Failure> {
             tracing::warn!("port {}: {notice}", wire.number.0);
         }
         let port = config.ports.find(wire.number).expect("wires are of ports in the table");
-        lines.push(PortLine {
-            number: wire.number,
-            name: port.name.clone(),
-            wire: opened.wire,
-            received: twinpath_flow::counters::Counts::default(),
-            sent: twinpath_flow::counters::Counts::default(),
-            dropped: 0,
-            failure: None,
-        });
+        lines.push(PortLine::new(wire.number, port.name.clone(), opened.wire));
     }
     Ok(Ports::new(lines))
 }

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 /// Waits until a wire, the control socket or a signal needs looking after, at most `timeout`.
 pub(crate) fn wait(timeout: Duration, ports: &Ports, server: Option<&Server>, signals: &Signals) {
-    wait_for(timeout, ports, server.into_iter().flat_map(Server::descriptors), signals);
+    let signals = std::iter::once((signals.descriptor(), false));
+    wait_for(timeout, ports, server.into_iter().flat_map(Server::descriptors).chain(signals));
 }
 
-/// Waits until a wire, one of `others` (to be written too, if it says so) or a signal needs
-/// looking after, at most `timeout`.
+/// Waits until a wire or one of `others` (to be written too, if it says so) needs looking after, at
+/// most `timeout`.
 pub(super) fn wait_for<'a>(
     timeout: Duration,
     ports: &Ports,
     others: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
-    signals: &Signals,
 ) {
     let flags = |sending| if sending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-    let mut descriptors = vec![PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN)];
+    let mut descriptors = Vec::new();
     for line in ports.lines().iter().filter(|line| line.failure.is_none()) {
         if let Some(descriptor) = line.wire.descriptor() {
             let wanted = flags(line.wire.has_queued());

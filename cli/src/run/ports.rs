@@ -1,5 +1,6 @@
 //! The physical ports of a run: each one's wire and counters.
 
+use super::cable::Cable;
 use std::collections::HashMap;
 use twinpath_fallback::wire::{Wire, WireError};
 use twinpath_flow::counters::Counts;
@@ -20,20 +21,46 @@ pub(crate) struct PortLine {
     pub sent: Counts,
     /// Frames that should have gone out and did not, by the device (MTU, full queues).
     pub dropped: u64,
+    /// Frames that the system dropped before a worker read them.
+    pub missed: u64,
     /// Why its source ended early.
     pub failure: Option<WireError>,
 }
 
 impl PortLine {
+    /// A port at which nothing has passed.
+    pub(super) fn new(number: PortNo, name: String, wire: Box<dyn Wire>) -> Self {
+        let (received, sent) = (Counts::default(), Counts::default());
+        Self { number, name, wire, received, sent, dropped: 0, missed: 0, failure: None }
+    }
+
     /// Frames that went out; those that still wait in the wire are not among them.
     pub(crate) fn sent(&self) -> Counts {
         self.sent + self.wire.counters().sent
+    }
+
+    /// Frames that the system dropped before they were read.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed + self.wire.counters().receive_dropped
     }
 
     /// Frames that should have gone out and did not, anywhere.
     pub(crate) fn send_dropped(&self) -> u64 {
         self.dropped + self.wire.counters().send_dropped
     }
+}
+
+/// What workers counted at a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PortTotals {
+    /// Frames that came in.
+    pub received: Counts,
+    /// Frames that went out.
+    pub sent: Counts,
+    /// Frames that should have gone out and did not.
+    pub dropped: u64,
+    /// Frames that the system dropped before they were read.
+    pub missed: u64,
 }
 
 impl std::fmt::Debug for PortLine {
@@ -154,6 +181,26 @@ impl Ports {
         line.sent += sent;
     }
 
+    /// Makes what workers counted the counters of a port whose wire is theirs.
+    pub(super) fn set_totals(&mut self, port: PortNo, totals: PortTotals) {
+        if let Some(at) = self.position(port) {
+            let line = &mut self.lines[at];
+            (line.received, line.sent) = (totals.received, totals.sent);
+            (line.dropped, line.missed) = (totals.dropped, totals.missed);
+        }
+    }
+
+    /// Deals the ports to `count` workers, round and round; and what stands for all of them.
+    pub(super) fn deal(self, count: usize) -> (Vec<Self>, Self) {
+        let mut shares: Vec<Vec<PortLine>> = (0..count).map(|_| Vec::new()).collect();
+        let mut shown = Vec::with_capacity(self.lines.len());
+        for (at, line) in self.lines.into_iter().enumerate() {
+            shown.push(PortLine::new(line.number, line.name.clone(), Box::new(Cable::default())));
+            shares[at % count].push(line);
+        }
+        (shares.into_iter().map(Self::new).collect(), Self::new(shown))
+    }
+
     /// Counts a frame that should have gone out of `port` and did not.
     pub(crate) fn drop_at(&mut self, port: PortNo) {
         if let Some(at) = self.position(port) {
@@ -271,15 +318,8 @@ mod tests {
 
     #[test]
     fn a_frame_is_sent_or_dropped_and_never_both() {
-        let mut ports = Ports::new(vec![PortLine {
-            number: PortNo(1),
-            name: "a".into(),
-            wire: Box::<Stuck>::default(),
-            received: Counts::default(),
-            sent: Counts::default(),
-            dropped: 0,
-            failure: None,
-        }]);
+        let mut ports =
+            Ports::new(vec![PortLine::new(PortNo(1), "a".into(), Box::<Stuck>::default())]);
         for _ in 0..3 {
             ports.send(PortNo(1), &[0; 60], Time(0));
         }

@@ -129,7 +129,7 @@ impl Service {
         let events =
             [Some(nap), arrival, self.card.0.next_event().map(Time), self.server.deadline()];
         let due = events.into_iter().flatten().min().unwrap_or(now);
-        let others = [(self.server.descriptor(), false)].into_iter();
-        poll::wait_for(due.since(now), &self.ports, others, signals);
+        let others = [(self.server.descriptor(), false), (signals.descriptor(), false)];
+        poll::wait_for(due.since(now), &self.ports, others.into_iter());
     }
 }

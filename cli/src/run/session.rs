@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub signals: Signals,
     /// Live line.
     pub live: Live,
+    /// What went wrong in a thread that forwards.
+    pub failure: Option<anyhow::Error>,
 }
 
 impl Session {
@@ -83,9 +85,14 @@ impl Session {
             Forwarder::Remote(card) => {
                 self.now = card.bring_up(self.clock, &mut self.brain, &mut self.ports)?;
             }
-            Forwarder::Software(_) | Forwarder::Reference(_) => {}
+            Forwarder::Software(_) | Forwarder::Crew(_) | Forwarder::Reference(_) => {}
         }
         Ok(())
+    }
+
+    /// Brings up to date what other threads count.
+    pub(crate) fn refresh(&mut self) {
+        self.forwarder.refresh(self.now, &mut self.brain, &mut self.ports);
     }
 
     /// Frames received on all ports.
@@ -164,7 +171,8 @@ impl Session {
                 self.advance();
             }
             self.ports.flush();
-            if self.ports.are_finished() && self.forwarder.is_idle() {
+            let finished = self.ports.are_finished() && self.forwarder.is_idle();
+            if finished || self.forwarder.is_over() {
                 return;
             }
             if taken == 0 {
@@ -211,6 +219,7 @@ impl Session {
 
     /// Lets leave what is inside, then brings all counters up to date.
     fn drain(&mut self) {
+        self.forwarder.halt(self.now, &mut self.brain);
         let deadline = self.now.after(DRAIN_MAX);
         let real = !self.ports.are_virtual();
         while (self.brain.is_changing() || !self.forwarder.is_idle()) && self.now < deadline {
@@ -229,6 +238,7 @@ impl Session {
         self.keep_findings();
         self.attend();
         self.ports.flush();
+        self.failure = self.forwarder.end(self.now, &mut self.brain, &mut self.ports);
     }
 
     /// Looks after signals, the control socket and the live line.
@@ -240,6 +250,7 @@ impl Session {
         if let Some(mut server) = self.server.take() {
             let in_force = self.brain.in_force();
             server.serve(real_now, in_force, |request| {
+                self.refresh();
                 let answer = answer::answer(self, &request);
                 let newest = self.brain.newest();
                 let wait = request.changes_rules() && newest > self.brain.in_force();
@@ -249,6 +260,7 @@ impl Session {
         }
         self.keep_findings();
         if self.live.is_due(real_now) {
+            self.refresh();
             let received = self.received();
             let fates = self.forwarder.fates(received);
             self.live.show(real_now, received, &fates, self.elapsed());

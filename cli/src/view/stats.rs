@@ -19,6 +19,10 @@ pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String
     let mut text = head(statistics, wall);
     text.push('\n');
     text += &ports(statistics);
+    if !statistics.workers.is_empty() {
+        text.push('\n');
+        text += &workers(statistics);
+    }
     if !statistics.rules.is_empty() {
         text.push('\n');
         text += &rules(statistics);
@@ -113,6 +117,24 @@ fn ports(statistics: &Statistics) -> String {
             known(port.tx_packets),
             known(port.tx_bytes),
             port.tx_dropped.to_string(),
+        ]);
+    }
+    lines(&rows)
+}
+
+fn workers(statistics: &Statistics) -> String {
+    let heads = ["worker", "cpu", "ports", "packets", "flows", "handed over", "ring full"];
+    let mut rows = table(&heads, &[0, 1, 3, 4, 5, 6]);
+    for (at, worker) in statistics.workers.iter().enumerate() {
+        let ports: Vec<String> = worker.ports.iter().map(ToString::to_string).collect();
+        rows.add_row([
+            at.to_string(),
+            worker.cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string()),
+            shortened(&ports.join(" ")),
+            worker.packets.to_string(),
+            worker.flows.to_string(),
+            worker.handed_over.to_string(),
+            worker.ring_full.to_string(),
         ]);
     }
     lines(&rows)

@@ -1,0 +1,56 @@
+//! Wakes a worker that sleeps in `poll`.
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{read, write};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// A worker's bell. Ringing costs a system call only while the worker sleeps, and nobody writes the
+/// flag's cache line while it does not.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Bell {
+    asleep: AtomicBool,
+    descriptor: OwnedFd,
+}
+
+impl Bell {
+    /// A bell of a worker that is awake.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub(super) fn new() -> io::Result<Self> {
+        let descriptor = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { asleep: AtomicBool::new(false), descriptor })
+    }
+
+    /// Wakes the worker, if it sleeps, after something was put where it looks.
+    pub(super) fn ring(&self) {
+        // Pairs with the fence in `lie_down`: either the worker sees what was put there, or this
+        // sees that it sleeps.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            // Refused only when it rings already.
+            let _ = write(&self.descriptor, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// The worker is about to sleep; it must look once more for work after this.
+    pub(super) fn lie_down(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The worker is awake.
+    pub(super) fn get_up(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        // Nothing to read when it was not the bell that woke it.
+        let _ = read(&self.descriptor, &mut [0; 8]);
+    }
+
+    /// Readable when it rings.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

@@ -1,0 +1,284 @@
+//! A worker: its wires, its software path, run to completion in a thread of its own.
+
+use super::bell::Bell;
+use super::mesh::{Owner, Seat};
+use super::order::{Answer, Copied, News, Order, PortStanding, Reply, Standing};
+use crate::clock::Clock;
+use crate::config::Poll;
+use crate::run::event_ring::KEPT_MAX;
+use crate::run::poll::wait_for;
+use crate::run::ports::Ports;
+use crate::run::software::{BURST_MAX, Sent, Software};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::time::Duration;
+use twinpath_fallback::PacketPool;
+use twinpath_fallback::outbox::DropCause;
+use twinpath_flow::card::Generation;
+use twinpath_flow::counters::Counts;
+use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_flow::time::Time;
+
+/// How long a worker without work looks again before it sleeps.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// How long it sleeps at most.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// Whether frames are taken from wires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// Yes.
+    Open,
+    /// No more.
+    Closed,
+}
+
+/// A worker. Everything in it is its own but the ends of rings and channels.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) clock: Clock,
+    pub(super) poll: Poll,
+    /// Its wires.
+    pub(super) ports: Ports,
+    /// All ports.
+    pub(super) table: Arc<PortTable>,
+    pub(super) software: Software,
+    /// Newest generation: what frames are decided by.
+    pub(super) generation: Generation,
+    pub(super) seat: Seat,
+    pub(super) bell: Arc<Bell>,
+    pub(super) orders: Receiver<Order>,
+    /// An order that came while it lay down.
+    pub(super) pending: Option<Order>,
+    pub(super) replies: SyncSender<Reply>,
+    pub(super) intake: Intake,
+    pub(super) news: News,
+    /// Frames for others' ports that did not leave.
+    pub(super) dropped: HashMap<PortNo, u64>,
+}
+
+impl Worker {
+    /// Works until it is told to end, or there is nobody left to tell it.
+    pub(super) fn run(mut self) {
+        self.ports.start_at(self.clock.now());
+        let mut idle_since = None;
+        // Ends: by an order, or when the control thread is gone.
+        loop {
+            let now = self.clock.now();
+            match self.pending.take().map_or_else(|| self.orders.try_recv(), Ok) {
+                Ok(Order::End) => return self.end(now),
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
+            if self.round(now) > 0 {
+                idle_since = None;
+                continue;
+            }
+            let since = *idle_since.get_or_insert(now);
+            if self.poll == Poll::Adaptive && now.since(since) >= SPIN {
+                self.sleep(now);
+                idle_since = None;
+            }
+        }
+    }
+
+    /// Takes a burst from each wire, decides it, sends; and sends what others hand over. How many
+    /// packets moved.
+    fn round(&mut self, now: Time) -> usize {
+        let mut moved = 0;
+        if self.intake == Intake::Open {
+            for at in 0..self.ports.lines().len() {
+                moved += self.receive(at, now);
+            }
+        }
+        moved += self.send_for_others(now);
+        self.ports.flush();
+        moved
+    }
+
+    fn receive(&mut self, at: usize, now: Time) -> usize {
+        let (software, generation) = (&mut self.software, self.generation);
+        let taken = self.ports.receive(at, now, BURST_MAX, &mut |port, frame, _| {
+            let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
+            software.take((port, generation, now), frame.len(), fill);
+        });
+        if self.software.is_waiting() {
+            self.software.decide(now);
+            self.gather();
+            self.send(now);
+        }
+        taken
+    }
+
+    /// Sends what was decided, out of its own ports or through others.
+    fn send(&mut self, now: Time) {
+        let (ports, seat, dropped) = (&mut self.ports, &mut self.seat, &mut self.dropped);
+        self.software.emit(&self.table, &mut |pool, sent| match sent {
+            Sent::Frame(port, mut packet) => match seat.owner(port) {
+                Owner::Own => {
+                    ports.send(port, packet.frame(), now);
+                    pool.give(packet);
+                }
+                Owner::Peer(peer) => {
+                    packet.port = port;
+                    if let Err(packet) = seat.hand(peer, packet, pool) {
+                        pool.give(packet);
+                        *dropped.entry(port).or_default() += 1;
+                    }
+                }
+            },
+            Sent::Dropped(port) => match seat.owner(port) {
+                Owner::Own => ports.drop_at(port),
+                Owner::Peer(_) => *dropped.entry(port).or_default() += 1,
+            },
+        });
+        self.seat.publish();
+    }
+
+    /// Sends what others have decided and handed over.
+    fn send_for_others(&mut self, now: Time) -> usize {
+        let (ports, pool) = (&mut self.ports, &mut self.software.pool);
+        let send = &mut |pool: &mut PacketPool, packet: twinpath_fallback::Packet| {
+            ports.send(packet.port, packet.frame(), now);
+            pool.give(packet);
+        };
+        let taken = self.seat.take(pool, send);
+        self.seat.settle(pool);
+        taken
+    }
+
+    /// Keeps what was learned until it is asked for.
+    fn gather(&mut self) {
+        let outbox = &mut self.software.outbox;
+        let news = &mut self.news;
+        outbox.hits.clear();
+        for (rule, counts) in outbox.rule_counts.drain(..) {
+            *news.rule_counts.entry(rule).or_default() += counts;
+        }
+        for copy in outbox.controller.drain(..) {
+            let mut frame = Vec::new();
+            if news.copies.len() == KEPT_MAX {
+                news.copies_forgotten += 1;
+                frame = news.copies.pop_front().map_or(frame, |oldest| oldest.frame);
+            }
+            frame.clear();
+            frame.extend_from_slice(copy.packet.frame());
+            let (time, in_port, length) = (copy.packet.time, copy.in_port, copy.len);
+            news.copies.push_back(Copied { time, in_port, length, frame });
+            self.software.pool.give(copy.packet);
+        }
+        let lost = |cause| cause == DropCause::NoControllerBuffer;
+        let lost = outbox.drops.iter().filter(|dropped| lost(dropped.cause)).count();
+        news.copies_lost += u64::try_from(lost).unwrap_or(u64::MAX);
+    }
+
+    fn obey(&mut self, order: Order) {
+        let path = &mut self.software.path;
+        let is_question =
+            matches!(order, Order::Find(_) | Order::Translate(_) | Order::StaleUnder(_));
+        let answer = match order {
+            Order::Report => Answer::Done,
+            Order::Count(since) => Answer::Counts(self.counts(since)),
+            Order::Prepare(generation, pipeline) => match path.prepare(generation, pipeline) {
+                Ok(stale) => {
+                    self.generation = generation;
+                    Answer::Stale(stale)
+                }
+                Err(error) => Answer::Refused(error),
+            },
+            Order::Commit(generation) => Answer::Gone(path.commit(generation)),
+            Order::Remove(ids) => {
+                Answer::Gone(ids.into_iter().filter_map(|id| path.remove(id)).collect())
+            }
+            Order::Find(key) => Answer::Found(path.find(&key).map(|view| (view.id, view.flow))),
+            Order::Translate(key) => Answer::Translated(path.flow_for(&key).map(Box::new)),
+            Order::StaleUnder(pipeline) => Answer::Stale(path.stale_under(pipeline)),
+            Order::Halt => {
+                self.intake = Intake::Closed;
+                Answer::Done
+            }
+            Order::End => Answer::Ended(None),
+        };
+        let news = if is_question { None } else { Some(self.take_news()) };
+        self.reply(news, answer);
+    }
+
+    /// Counts of the flows used since then.
+    fn counts(&self, since: Option<Time>) -> Vec<(twinpath_flow::steps::FlowId, Counts, Time)> {
+        let views = self.software.path.flows();
+        let used = views.filter(|view| {
+            let is_recent = since.is_none_or(|since| view.usage.last_used >= since);
+            is_recent && view.usage.counts != Counts::default()
+        });
+        used.map(|view| (view.id, view.usage.counts, view.usage.last_used)).collect()
+    }
+
+    fn take_news(&mut self) -> Box<News> {
+        let mut news = std::mem::take(&mut self.news);
+        news.made = std::mem::take(&mut self.software.outbox.made);
+        news.standing = self.standing();
+        Box::new(news)
+    }
+
+    fn reply(&self, news: Option<Box<News>>, answer: Answer) {
+        // Full or gone: the control thread has given this worker up and says so itself.
+        let _ = self.replies.try_send(Reply { news, answer });
+    }
+
+    fn standing(&self) -> Standing {
+        let totals = self.software.path.totals();
+        let own = self.ports.lines().iter().map(|line| PortStanding {
+            number: line.number,
+            received: line.received,
+            sent: line.sent(),
+            dropped: line.send_dropped(),
+            missed: line.missed(),
+        });
+        let none = Counts::default();
+        let others = self.dropped.iter().map(|(number, dropped)| PortStanding {
+            number: *number,
+            received: none,
+            sent: none,
+            dropped: *dropped,
+            missed: 0,
+        });
+        Standing {
+            ports: own.chain(others).collect(),
+            decided: self.software.decided(),
+            tally: self.software.tally,
+            flows: self.software.path.flow_count(),
+            made: totals.flows_made,
+            handed: self.seat.handed,
+            full: self.seat.full,
+            is_finished: self.ports.are_finished(),
+            is_blocked: self.ports.are_blocked(),
+        }
+    }
+
+    /// Waits until a wire, another worker or the control thread has something.
+    fn sleep(&mut self, now: Time) {
+        self.bell.lie_down();
+        // What came before the flag was up did not ring.
+        self.pending = self.orders.try_recv().ok();
+        if self.pending.is_none() && !self.seat.is_waiting() {
+            let arrival = self.ports.next_arrival().filter(|_| self.intake == Intake::Open);
+            let arrival = arrival.map_or(SLEEP_MAX, |(time, _)| time.since(now));
+            let bell = [(self.bell.descriptor(), false)];
+            wait_for(arrival.min(SLEEP_MAX), &self.ports, bell.into_iter());
+        }
+        self.bell.get_up();
+    }
+
+    /// Sends what is left and ends the wires. All others take no more frames.
+    fn end(mut self, now: Time) {
+        // Ends: rings are bounded, and nobody fills them any more.
+        while self.send_for_others(now) > 0 {}
+        self.ports.flush();
+        let failure = self.ports.finish();
+        let news = Some(self.take_news());
+        self.reply(news, Answer::Ended(failure));
+    }
+}
