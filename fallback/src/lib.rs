@@ -7,7 +7,7 @@
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
 //! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
-//!   `exact_cache`: where they are kept and found; `quick`: the commonest frames; [`kernel`]: instructions.
+//!   `exact_cache`: where they are kept and found; `quick`, `quick_tunnel`: the commonest frames; [`kernel`]: instructions.
 //! - [`software_path`]: owns the flows; bursts in, [`outbox::Outbox`] out.
 //! - [`wire`]: where frames come from and go to.
 
@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod packet;
 pub mod prefetch;
 mod quick;
+mod quick_tunnel;
 mod recipe;
 pub mod ring;
 pub mod settings;

@@ -7,6 +7,7 @@ use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::{Packet, PacketPool};
 use crate::prefetch::prefetch;
 use crate::quick;
+use crate::quick_tunnel;
 use crate::store::Serves;
 use std::sync::Arc;
 use twinpath_flow::counters::Counts;
@@ -151,7 +152,7 @@ impl SoftwarePath {
                 continue;
             }
             let read = quick::read(packet.first_line(), packet.len(), packet.port);
-            match read.filter(|quick| quick.is_tcp || !from.has_tunnels) {
+            match read.filter(|quick| !from.has_tunnels || !quick_tunnel::may_carry(quick)) {
                 Some(quick) => {
                     work.parsed.key.head = quick.head;
                     if work.has_tail {
@@ -171,7 +172,10 @@ impl SoftwarePath {
     #[inline(never)]
     fn parse_whole(&self, packet: &Packet, work: &mut Work) {
         let ports = &self.phase(work.serves).slow_path.pipeline().ports;
-        work.parsed = parse(packet.frame(), packet.port, ports);
+        let (frame, port) = (packet.frame(), packet.port);
+        if quick_tunnel::read(frame, port, ports, &mut work.parsed).is_none() {
+            work.parsed = parse(frame, port, ports);
+        }
         work.has_tail = !work.parsed.key.tail.is_zero();
     }
 
