@@ -9,6 +9,8 @@ use twinpath_flow::key::{Key, Line};
 #[derive(Clone, Debug)]
 pub(crate) struct KeyHasher {
     secrets: [u64; 16],
+    /// The same as keys of AES rounds.
+    round_keys: [[u8; 16]; 8],
 }
 
 impl KeyHasher {
@@ -22,7 +24,11 @@ impl KeyHasher {
             word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             word ^ (word >> 31)
         });
-        Self { secrets }
+        let round_key = |i: usize| {
+            let pair = [secrets[2 * i], secrets[2 * i + 1]].map(u64::to_le_bytes);
+            *pair.as_flattened().first_chunk().expect("two words")
+        };
+        Self { secrets, round_keys: std::array::from_fn(round_key) }
     }
 
     /// Hash of `key & mask`.
@@ -36,16 +42,25 @@ impl KeyHasher {
         fold(hash, self.secrets[0] | 1)
     }
 
-    /// Hash of a whole key. One whose second line is zero may be told to have none.
+    /// Keys for a hash by AES rounds.
     #[inline(always)]
-    pub(crate) fn hash_whole(&self, key: &Key, has_tail: bool) -> u64 {
+    pub(crate) const fn round_keys(&self) -> &[[u8; 16]; 8] {
+        &self.round_keys
+    }
+
+    /// Hash of a whole key's first line, when its second is zero.
+    #[inline(always)]
+    pub(crate) fn hash_head(&self, head: &Line) -> u64 {
         const ALL: Line = Line([0xff; 64]);
-        let (low, high) = self.secrets.split_at(8);
-        let mut hash = fold_line(&key.head, &ALL, low);
-        if has_tail {
-            hash ^= fold_line(&key.tail, &ALL, high);
-        }
-        fold(hash, self.secrets[0] | 1)
+        let (low, _) = self.secrets.split_at(8);
+        fold(fold_line(head, &ALL, low), self.secrets[0] | 1)
+    }
+
+    /// What the second line of a key adds to the hash of its first.
+    pub(crate) fn hash_tail(&self, tail: &Line) -> u64 {
+        const ALL: Line = Line([0xff; 64]);
+        let (_, high) = self.secrets.split_at(8);
+        fold_line(tail, &ALL, high)
     }
 }
 
@@ -90,7 +105,7 @@ mod tests {
         let mut hits = [0_u32; 256];
         for count in 0..65536 {
             let key = Key::ZERO.with(Field::IpSrc, 0x0a00_0000 + count);
-            hits[(hasher.hash_whole(&key, false) % 256) as usize] += 1;
+            hits[(hasher.hash_head(&key.head) % 256) as usize] += 1;
         }
         // 256 on average with a standard deviation of 16.
         assert!(hits.iter().all(|hits| (150..370).contains(hits)), "{hits:?}");

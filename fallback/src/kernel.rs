@@ -8,9 +8,9 @@ use std::str::FromStr;
 pub enum Kernel {
     /// What every processor has; the reference.
     Scalar,
-    /// AVX2 and BMI (x86-64-v3).
+    /// AVX2, BMI (x86-64-v3) and AES.
     Avx2,
-    /// AVX-512 with byte and word operations (x86-64-v4).
+    /// AVX-512 (x86-64-v4) with byte permutations, as of Ice Lake and Zen 4, and AES.
     Avx512,
 }
 
@@ -35,6 +35,7 @@ impl Kernel {
                     && is_x86_feature_detected!("bmi1")
                     && is_x86_feature_detected!("bmi2")
                     && is_x86_feature_detected!("lzcnt")
+                    && is_x86_feature_detected!("aes")
             };
             match self {
                 Self::Scalar => true,
@@ -44,6 +45,7 @@ impl Kernel {
                         && is_x86_feature_detected!("avx512bw")
                         && is_x86_feature_detected!("avx512dq")
                         && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512vbmi")
                 }
             }
         }

@@ -14,6 +14,7 @@
 mod compiled;
 mod exact_cache;
 mod hash;
+mod isa;
 pub mod kernel;
 pub mod outbox;
 pub mod packet;

@@ -112,7 +112,7 @@ pub struct Outbox {
 impl Outbox {
     /// Empties everything, giving the packets back to `pool`.
     pub fn clear(&mut self, pool: &mut PacketPool) {
-        self.transmissions.drain(..).for_each(|transmission| pool.give(transmission.packet));
+        pool.give_many(self.transmissions.drain(..).map(|transmission| transmission.packet));
         self.controller.drain(..).for_each(|copy| pool.give(copy.packet));
         self.made.clear();
         self.hits.clear();

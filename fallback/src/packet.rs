@@ -248,6 +248,26 @@ impl PacketPool {
         self.take_buffer().map(Packet::new)
     }
 
+    /// Appends `count` such packets to `into`, or as many as there are.
+    #[inline]
+    pub fn take_many(&mut self, count: usize, into: &mut Vec<Packet>) {
+        let count = count.min(self.room());
+        if self.idle.len() < count {
+            arena::take((count - self.idle.len()).max(CHUNK.min(self.room())), &mut self.idle);
+        }
+        let rest = self.idle.len().saturating_sub(count);
+        self.in_use += signed(self.idle.len() - rest);
+        into.extend(self.idle.drain(rest..).rev().map(Packet::new));
+    }
+
+    /// Takes packets back.
+    #[inline]
+    pub fn give_many(&mut self, packets: impl ExactSizeIterator<Item = Packet>) {
+        self.in_use -= signed(packets.len());
+        self.idle.extend(packets.map(|packet| packet.buffer));
+        self.shrink();
+    }
+
     /// Takes a packet back, wherever it was taken.
     #[inline]
     pub fn give(&mut self, packet: Packet) {
@@ -271,9 +291,14 @@ impl PacketPool {
     fn give_buffer(&mut self, buffer: Buffer) {
         self.in_use -= 1;
         self.idle.push(buffer);
-        // Reached only when packets of others end here.
+        self.shrink();
+    }
+
+    /// Gives buffers back to the arena: only when packets of others end here.
+    #[inline]
+    fn shrink(&mut self) {
         if self.idle.len() > self.limit + CHUNK {
-            arena::give(CHUNK, &mut self.idle);
+            arena::give(self.idle.len() - self.limit, &mut self.idle);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A flow takes two cache lines: what every packet of it changes, and the first line of the key it was
 //! made for. Its mask is its tuple's; what it does is a recipe, shared with all flows that do the same.
 
+use crate::isa::{Isa, Scalar};
 use crate::recipe::{Recipe, Recipes};
 use crate::slab::Slab;
 use std::collections::HashMap;
@@ -67,12 +68,19 @@ impl Hot {
     };
 }
 
+/// A flow's two lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(128))]
+struct Slot {
+    hot: Hot,
+    /// First line of the key that the flow was made for.
+    head: Line,
+}
+
 /// All flows.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    hot: Slab<Hot>,
-    /// First lines of the keys that flows were made for.
-    heads: Slab<Line>,
+    slots: Slab<Slot>,
     /// Second lines, of the few that have one.
     tails: HashMap<u32, Line>,
     recipes: Recipes,
@@ -94,16 +102,14 @@ impl Store {
         (serves, now): (Serves, Time),
     ) -> FlowId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.hot.push(Hot::FREE);
-            self.heads.push(Line::ZERO);
-            u32::try_from(self.hot.len() - 1).expect("the flow limit is far below 2^32")
+            self.slots.push(Slot { hot: Hot::FREE, head: Line::ZERO });
+            u32::try_from(self.slots.len() - 1).expect("the flow limit is far below 2^32")
         });
         let recipe = self.recipes.of(flow, ports);
-        let generation = self.hot.at(index).generation;
+        let generation = self.slots.at(index).hot.generation;
         let ttl_min = flow.ttl_threshold.map_or(0, |threshold| u16::from(threshold) + 1);
-        *self.hot.at_mut(index) =
-            Hot { last_used: now, recipe, generation, ttl_min, serves, ..Hot::FREE };
-        *self.heads.at_mut(index) = key.head;
+        let hot = Hot { last_used: now, recipe, generation, ttl_min, serves, ..Hot::FREE };
+        *self.slots.at_mut(index) = Slot { hot, head: key.head };
         if !key.tail.is_zero() {
             self.tails.insert(index, key.tail);
         }
@@ -116,7 +122,7 @@ impl Store {
         if self.find(id).is_none() {
             return;
         }
-        let hot = self.hot.at_mut(id.index);
+        let hot = &mut self.slots.at_mut(id.index).hot;
         let recipe = hot.recipe;
         hot.serves = Serves::NONE;
         if let Some(generation) = hot.generation.checked_add(1) {
@@ -131,34 +137,37 @@ impl Store {
     /// What packets change; of a free slot too, which serves no generation.
     #[inline(always)]
     pub(crate) fn hot(&self, index: u32) -> &Hot {
-        self.hot.at(index)
+        &self.slots.at(index).hot
     }
 
     /// What packets change.
     #[inline(always)]
     pub(crate) fn hot_mut(&mut self, index: u32) -> &mut Hot {
-        self.hot.at_mut(index)
+        &mut self.slots.at_mut(index).hot
     }
 
     /// First line of the key that the flow was made for.
     #[inline(always)]
     pub(crate) fn head(&self, index: u32) -> &Line {
-        self.heads.at(index)
+        &self.slots.at(index).head
     }
 
     /// Number of slots.
     #[inline(always)]
     pub(crate) const fn slots(&self) -> usize {
-        self.hot.len()
+        self.slots.len()
     }
 
     /// Whether a packet agrees with the flow in a slot on the bits of `mask`.
-    #[inline(always)]
     pub(crate) fn agrees(&self, index: u32, key: &Key, mask: &Key) -> bool {
-        let (head, key_head, mask_head) =
-            (self.heads.at(index).words(), key.head.words(), mask.head.words());
-        let differ = (0..8).fold(0, |d, i| d | ((head[i] ^ key_head[i]) & mask_head[i]));
-        differ == 0 && (mask.tail.is_zero() || self.tail_agrees(index, &key.tail, &mask.tail))
+        self.agrees_by::<Scalar>(index, key, mask)
+    }
+
+    /// The same, in the instructions of a kernel.
+    #[inline(always)]
+    pub(crate) fn agrees_by<I: Isa>(&self, index: u32, key: &Key, mask: &Key) -> bool {
+        I::agree(&self.slots.at(index).head, &key.head, &mask.head)
+            && (mask.tail.is_zero() || self.tail_agrees(index, &key.tail, &mask.tail))
     }
 
     #[cold]
@@ -170,19 +179,19 @@ impl Store {
     /// The key that a flow was made for.
     pub(crate) fn key(&self, index: u32) -> Key {
         let tail = self.tails.get(&index).copied().unwrap_or(Line::ZERO);
-        Key { head: *self.heads.at(index), tail }
+        Key { head: self.slots.at(index).head, tail }
     }
 
     /// What a flow does.
     #[inline(always)]
     pub(crate) fn recipe(&self, index: u32) -> &Recipe {
-        self.recipes.at(self.hot.at(index).recipe)
+        self.recipes.at(self.slots.at(index).hot.recipe)
     }
 
     /// What is counted and what is done, by slot.
     #[inline(always)]
     pub(crate) fn decide(&mut self, index: u32) -> (&mut Hot, &mut Recipe) {
-        let hot = self.hot.at_mut(index);
+        let hot = &mut self.slots.at_mut(index).hot;
         let recipe = self.recipes.at_mut(hot.recipe);
         (hot, recipe)
     }
@@ -200,19 +209,19 @@ impl Store {
 
     /// The identity of the flow in a slot.
     pub(crate) fn id(&self, index: u32) -> FlowId {
-        FlowId { index, generation: self.hot.at(index).generation }
+        FlowId { index, generation: self.slots.at(index).hot.generation }
     }
 
     /// The slot of a flow that is here.
     pub(crate) fn find(&self, id: FlowId) -> Option<&Hot> {
-        let here = (id.index as usize) < self.hot.len();
-        let hot = here.then(|| self.hot.at(id.index))?;
+        let here = (id.index as usize) < self.slots.len();
+        let hot = here.then(|| &self.slots.at(id.index).hot)?;
         (hot.generation == id.generation && hot.serves != Serves::NONE).then_some(hot)
     }
 
     /// Slots in use, in order.
     pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + use<'_> {
         let used = |(index, hot): (u32, &Hot)| (hot.serves != Serves::NONE).then_some(index);
-        (0_u32..).zip(self.hot.iter()).filter_map(used)
+        (0_u32..).zip(self.slots.iter().map(|slot| &slot.hot)).filter_map(used)
     }
 }

@@ -4,6 +4,7 @@
 //! the [`Store`]; whether a flow serves a packet is decided there.
 
 use crate::hash::KeyHasher;
+use crate::isa::Isa;
 use crate::prefetch::prefetch;
 use crate::store::{Serves, Store};
 use twinpath_flow::key::{Key, MaskedKey};
@@ -58,9 +59,15 @@ impl TupleSpace {
 
     /// Whether the flow in a slot decides packets with this key in a generation.
     #[inline(always)]
-    pub(crate) fn decides(&self, flow: u32, key: &Key, serves: Serves, store: &Store) -> bool {
+    pub(crate) fn decides<I: Isa>(
+        &self,
+        flow: u32,
+        key: &Key,
+        serves: Serves,
+        store: &Store,
+    ) -> bool {
         let hot = store.hot(flow);
-        hot.serves.meets(serves) && store.agrees(flow, key, self.mask(hot.tuple))
+        hot.serves.meets(serves) && store.agrees_by::<I>(flow, key, self.mask(hot.tuple))
     }
 
     /// The slot of a flow that matches `key` in a generation.

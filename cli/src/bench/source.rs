@@ -1,5 +1,6 @@
 //! Frames in memory, given out again and again, each copied into a buffer of its own.
 
+use twinpath_fallback::prefetch::prefetch;
 use twinpath_fallback::{Packet, PacketPool};
 use twinpath_flow::port::PortNo;
 
@@ -95,21 +96,25 @@ impl Source {
     /// Puts the next `count` frames into packets of the pool.
     #[inline(always)]
     pub(super) fn give(&mut self, count: usize, pool: &mut PacketPool, into: &mut Vec<Packet>) {
-        for _ in 0..count {
-            let Some(packet) = pool.take() else { return };
-            // Moved first and changed then: a move would wait for the short stores.
-            into.push(packet);
-            let Some(packet) = into.last_mut() else { return };
-            let ahead = self.next + AHEAD;
-            if matches!(self.places, Places::Stride) && ahead < self.count {
-                twinpath_fallback::prefetch::prefetch(&self.lines[ahead * DPDK_LINES]);
-                twinpath_fallback::prefetch::prefetch(&self.lines[ahead * DPDK_LINES + DPDK_FRAME]);
+        let filled = into.len();
+        // Moved first and changed then: a move would wait for the short stores.
+        pool.take_many(count, into);
+        for packet in &mut into[filled..] {
+            if matches!(self.places, Places::Stride) {
+                let ahead = (self.next + AHEAD) * DPDK_LINES;
+                if let Some(line) = self.lines.get(ahead + DPDK_FRAME) {
+                    prefetch(line);
+                    prefetch(&self.lines[ahead]);
+                }
             }
             let (first, length) = self.place(self.next);
-            let lines = length.div_ceil(64);
             let room = packet.receive_buffer().as_chunks_mut::<64>().0;
-            for (to, from) in room.iter_mut().zip(&self.lines[first..first + lines]) {
-                *to = *from;
+            // Whole lines: what is behind a frame is nobody's.
+            let lines = length.div_ceil(64);
+            if lines == 1 {
+                room[0] = self.lines[first];
+            } else {
+                room[..lines].copy_from_slice(&self.lines[first..first + lines]);
             }
             packet.set_received(length);
             packet.port = self.port;

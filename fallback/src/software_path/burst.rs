@@ -3,10 +3,10 @@
 use super::exception;
 use super::{Phase, SoftwarePath, holds};
 use crate::compiled::{Effects, Program};
+use crate::isa::Isa;
 use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::{Packet, PacketPool};
 use crate::prefetch::prefetch;
-use crate::quick;
 use crate::quick_tunnel;
 use crate::store::Serves;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ struct Entrance {
 impl SoftwarePath {
     /// As [`SoftwarePath::process`], compiled for the kernel that calls it.
     #[inline(always)]
-    pub(super) fn process_inlined(
+    pub(super) fn process_inlined<I: Isa>(
         &mut self,
         now: Time,
         burst: &mut Vec<Packet>,
@@ -119,8 +119,8 @@ impl SoftwarePath {
         let mut effects = Effects { pool, out };
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
-            self.parse_all(&burst[..count], &mut lane);
-            self.look_up_all(&mut lane, count);
+            self.parse_all::<I>(&burst[..count], &mut lane);
+            self.look_up_all::<I>(&mut lane, count);
             self.sample(&lane.works[..count], effects.out);
             for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
                 self.decide(now, packet, work, &mut effects);
@@ -130,8 +130,9 @@ impl SoftwarePath {
     }
 
     #[inline(always)]
-    fn parse_all(&self, burst: &[Packet], lane: &mut Lane) {
+    fn parse_all<I: Isa>(&self, burst: &[Packet], lane: &mut Lane) {
         let mut entrance: Option<Entrance> = None;
+        let mut hint = I::Hint::default();
         for (packet, work) in burst.iter().zip(lane.works.iter_mut()) {
             work.serves = match &self.next {
                 Some(next) if packet.generation >= next.generation => Serves::NEXT,
@@ -151,7 +152,7 @@ impl SoftwarePath {
             if work.refused.is_some() {
                 continue;
             }
-            let read = quick::read(packet.first_line(), packet.len(), packet.port);
+            let read = I::read(packet.first_line(), packet.len(), packet.port, &mut hint);
             match read.filter(|quick| !from.has_tunnels || !quick_tunnel::may_carry(quick)) {
                 Some(quick) => {
                     work.parsed.key.head = quick.head;
@@ -164,7 +165,10 @@ impl SoftwarePath {
                 }
                 None => self.parse_whole(packet, work),
             }
-            work.hash = self.hasher.hash_whole(&work.parsed.key, work.has_tail);
+            work.hash = I::hash(&self.hasher, &work.parsed.key.head);
+            if work.has_tail {
+                work.hash ^= self.hasher.hash_tail(&work.parsed.key.tail);
+            }
             self.cache.touch(work.hash);
         }
     }
@@ -196,7 +200,7 @@ impl SoftwarePath {
 
     /// Looks in the exact cache, then in the tuple space.
     #[inline(always)]
-    fn look_up_all(&mut self, lane: &mut Lane, count: usize) {
+    fn look_up_all<I: Isa>(&mut self, lane: &mut Lane, count: usize) {
         let Self { cache, store, tuples, totals, .. } = self;
         let works = &mut lane.works[..count];
         let slots = store.slots();
@@ -211,7 +215,7 @@ impl SoftwarePath {
         lane.wanted.clear();
         for (at, work) in (0_u8..).zip(works.iter_mut()).filter(|(_, work)| work.is_wanted()) {
             let right = work.flow != NONE
-                && tuples.decides(work.flow, &work.parsed.key, work.serves, store);
+                && tuples.decides::<I>(work.flow, &work.parsed.key, work.serves, store);
             if right {
                 totals.cache_hits += 1;
             } else {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "code for instructions that not every processor has")]
 
 use super::SoftwarePath;
+use crate::isa::{self, Scalar};
 use crate::kernel::Kernel;
 use crate::outbox::Outbox;
 use crate::packet::{Packet, PacketPool};
@@ -22,7 +23,7 @@ impl SoftwarePath {
         out: &mut Outbox,
     ) {
         match self.kernel {
-            Kernel::Scalar => self.process_inlined(now, burst, pool, out),
+            Kernel::Scalar => self.process_inlined::<Scalar>(now, burst, pool, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `SoftwarePath::new` takes a kernel only if this processor has all of its
             // instructions (`Kernel::is_here`), and those are the features below.
@@ -31,12 +32,12 @@ impl SoftwarePath {
             // SAFETY: as above.
             Kernel::Avx512 => unsafe { self.process_avx512(now, burst, pool, out) },
             #[cfg(not(target_arch = "x86_64"))]
-            Kernel::Avx2 | Kernel::Avx512 => self.process_inlined(now, burst, pool, out),
+            Kernel::Avx2 | Kernel::Avx512 => self.process_inlined::<Scalar>(now, burst, pool, out),
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,aes")]
     fn process_avx2(
         &mut self,
         now: Time,
@@ -44,11 +45,13 @@ impl SoftwarePath {
         pool: &mut PacketPool,
         out: &mut Outbox,
     ) {
-        self.process_inlined(now, burst, pool, out);
+        self.process_inlined::<isa::Avx2>(now, burst, pool, out);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,aes"
+    )]
     fn process_avx512(
         &mut self,
         now: Time,
@@ -56,6 +59,6 @@ impl SoftwarePath {
         pool: &mut PacketPool,
         out: &mut Outbox,
     ) {
-        self.process_inlined(now, burst, pool, out);
+        self.process_inlined::<isa::Avx512>(now, burst, pool, out);
     }
 }
