@@ -201,7 +201,7 @@ fn by_software(pipeline: &Arc<Pipeline>, frame: &[u8], port: PortNo) -> Vec<Fram
     packet.port = port;
     path.process(Time::default(), &mut vec![packet], &mut pool, &mut out);
     let sent = out.transmissions.iter();
-    sent.map(|sent| FrameAt { port: sent.port.0, frame: hex(sent.packet.frame()) }).collect()
+    sent.map(|sent| FrameAt { port: sent.leaves_by.0, frame: hex(sent.frame()) }).collect()
 }
 
 fn frames(sent: &[(PortNo, Vec<u8>)]) -> Vec<FrameAt> {

@@ -9,15 +9,6 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId};
 
-/// A frame to send.
-#[derive(Debug)]
-pub struct Transmission {
-    /// Physical port to send it out of (tunnel headers are already in the frame).
-    pub port: PortNo,
-    /// The frame; its `port`, `time` and `generation` are still those of the received packet.
-    pub packet: Packet,
-}
-
 /// A flow that was made, for the packet that asked for it.
 #[derive(Clone, Debug)]
 pub struct Made {
@@ -94,8 +85,9 @@ pub struct Dropped {
 /// keeps the capacity of the vectors, so that nothing is allocated in steady state.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Frames to send, in order.
-    pub transmissions: Vec<Transmission>,
+    /// Frames to send, in order, each by its [`Packet::leaves_by`]; tunnel headers are in the frame.
+    /// `port`, `time` and `generation` are still those of the received packet.
+    pub transmissions: Vec<Packet>,
     /// Flows made.
     pub made: Vec<Made>,
     /// Sampled hits; at most [`crate::Settings::hit_samples`] per burst.
@@ -112,7 +104,7 @@ pub struct Outbox {
 impl Outbox {
     /// Empties everything, giving the packets back to `pool`.
     pub fn clear(&mut self, pool: &mut PacketPool) {
-        pool.give_many(self.transmissions.drain(..).map(|transmission| transmission.packet));
+        pool.give_many(self.transmissions.drain(..));
         self.controller.drain(..).for_each(|copy| pool.give(copy.packet));
         self.made.clear();
         self.hits.clear();

@@ -39,6 +39,8 @@ pub struct Packet {
     pub generation: Generation,
     /// Physical port it came in on.
     pub port: PortNo,
+    /// Physical port it is sent out of, once that is decided.
+    pub leaves_by: PortNo,
     start: u16,
     len: u16,
 }
@@ -60,6 +62,7 @@ impl Packet {
             time: Time::default(),
             generation: Generation::default(),
             port: PortNo::default(),
+            leaves_by: PortNo::default(),
             start: HEADROOM_U16,
             len: 0,
         }

@@ -1,6 +1,7 @@
 //! What flows do, kept once for all that do the same.
 
 use crate::compiled::{Program, context};
+use crate::prefetch::prefetch;
 use std::collections::HashMap;
 use std::sync::Arc;
 use twinpath_flow::key::Key;
@@ -19,8 +20,9 @@ struct Identity {
     context: Option<Box<Key>>,
 }
 
-/// What a flow does with its packets.
+/// What a flow does with its packets: two cache lines.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Recipe {
     identity: Arc<Identity>,
     /// The steps, compiled.
@@ -79,6 +81,20 @@ impl Recipes {
         self.recipes[number as usize] = Some(recipe);
         self.numbers.insert(identity, number);
         number
+    }
+
+    /// Places for recipes.
+    #[inline(always)]
+    pub(crate) const fn len(&self) -> usize {
+        self.recipes.len()
+    }
+
+    /// Asks for a recipe ahead of its use.
+    #[inline(always)]
+    pub(crate) fn touch(&self, number: u32) {
+        if let Some(recipe) = self.recipes.get(number as usize) {
+            prefetch(recipe);
+        }
     }
 
     /// A recipe in use.

@@ -3,15 +3,24 @@
 //! A flow takes two cache lines: what every packet of it changes, and the first line of the key it was
 //! made for. Its mask is its tuple's; what it does is a recipe, shared with all flows that do the same.
 
+use crate::compiled::{Program, Progress};
 use crate::isa::{Isa, Scalar};
+use crate::packet::Packet;
 use crate::recipe::{Recipe, Recipes};
 use crate::slab::Slab;
 use std::collections::HashMap;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::parse::Parsed;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
+
+/// Recipes that the nearest cache holds about.
+const RECIPES_NEAR: usize = 64;
+
+/// Where the TTL is in the first line of a key.
+const TTL: usize = 8;
 
 /// Which of the two generations at once a flow decides; a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,12 +197,46 @@ impl Store {
         self.recipes.at(self.slots.at(index).hot.recipe)
     }
 
-    /// What is counted and what is done, by slot.
+    /// Counts a packet on its flow and executes the program as far as that goes where the packet
+    /// lies; `None`, and nothing done, when its TTL makes it an exception.
     #[inline(always)]
-    pub(crate) fn decide(&mut self, index: u32) -> (&mut Hot, &mut Recipe) {
+    pub(crate) fn hit(
+        &mut self,
+        index: u32,
+        now: Time,
+        packet: &mut Packet,
+        parsed: &Parsed,
+    ) -> Option<Progress> {
         let hot = &mut self.slots.at_mut(index).hot;
-        let recipe = self.recipes.at_mut(hot.recipe);
-        (hot, recipe)
+        if u16::from(parsed.key.head.0[TTL]) < hot.ttl_min {
+            return None;
+        }
+        hot.counts += Counts::one(packet.len());
+        hot.last_used = now;
+        Some(self.recipes.at_mut(hot.recipe).program.run_in_place(packet, parsed))
+    }
+
+    /// Whether recipes are too many to be in the nearest cache anyway.
+    #[inline(always)]
+    pub(crate) const fn has_many_recipes(&self) -> bool {
+        self.recipes.len() > RECIPES_NEAR
+    }
+
+    /// Asks for what a flow does ahead of its use.
+    #[inline(always)]
+    pub(crate) fn touch_recipe(&self, index: u32) {
+        self.recipes.touch(self.slots.at(index).hot.recipe);
+    }
+
+    /// Then for what its program needs.
+    #[inline(always)]
+    pub(crate) fn touch_program(&self, index: u32) {
+        self.recipe(index).program.touch();
+    }
+
+    /// The program of a flow.
+    pub(crate) fn program_mut(&mut self, index: u32) -> &mut Program {
+        &mut self.recipes.at_mut(self.slots.at(index).hot.recipe).program
     }
 
     /// The flow in a slot, put together, given its mask.

@@ -123,7 +123,7 @@ impl World {
         let mut out = Outbox::default();
         self.software.process(Time(1), &mut vec![packet], &mut self.pool, &mut out);
         let sent = out.transmissions.iter();
-        let sent = by_port(sent.map(|sent| (sent.port, sent.packet.frame().to_vec())));
+        let sent = by_port(sent.map(|sent| (sent.leaves_by, sent.frame().to_vec())));
         for (rule, counts) in &out.rule_counts {
             count(&mut self.counted, &[*rule], *counts);
         }

@@ -167,8 +167,8 @@ impl Software {
                 }
             }
         }
-        for transmission in self.outbox.transmissions.drain(..) {
-            send(&mut self.pool, Sent::Frame(transmission.port, transmission.packet));
+        for packet in self.outbox.transmissions.drain(..) {
+            send(&mut self.pool, Sent::Frame(packet.leaves_by, packet));
         }
     }
 }

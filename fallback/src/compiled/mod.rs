@@ -13,7 +13,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use crate::outbox::{DropCause, Dropped, Outbox, Transmission};
+use crate::outbox::{DropCause, Dropped, Outbox};
 use crate::packet::{Packet, PacketPool};
 use edit::Set;
 use encap::{Carried, Encap};
@@ -59,6 +59,19 @@ pub(crate) struct Program {
     rewrites: Vec<Rewrite>,
     /// No operation sends the packet anywhere (the controller is nowhere).
     is_drop: bool,
+}
+
+/// How far a program got with a packet where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nowhere.
+    None,
+    /// Tunnel headers are taken off, and the operations are to be executed.
+    Bare,
+    /// It is edited, and longer than its port takes.
+    TooLong,
+    /// It is edited, and to be sent.
+    Sent,
 }
 
 /// Where a program's results go.
@@ -128,23 +141,56 @@ impl Program {
         Self { ops: ops.into(), edits, only, rewrites: Vec::new(), is_drop }
     }
 
-    /// Executes the program on a packet, which ends in `effects`.
+    /// Executes the program on a packet where it lies, as far as that goes.
     ///
     /// Almost all packets of almost all programs are edited by one rewrite, if at all, and sent
-    /// through one port: that is compiled into the caller.
+    /// through one port: that is compiled into the caller, and the packet's handle is not moved.
     #[inline(always)]
-    pub(crate) fn run(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+    pub(crate) fn run_in_place(&mut self, packet: &mut Packet, parsed: &Parsed) -> Progress {
         let Some((port, mtu)) = self.only else {
-            return self.run_any(packet, parsed, effects);
+            return Progress::None;
         };
-        if !self.edit(&mut packet, &parsed.layout) {
-            return self.run_rest(0, packet, parsed, effects);
+        if !self.edit(packet, &parsed.layout) {
+            return Progress::Bare;
         }
-        if packet.len() > mtu {
-            effects.out.drops.push(Dropped { cause: DropCause::MtuOut, port });
-            return effects.pool.give(packet);
+        packet.leaves_by = port;
+        if packet.len() > mtu { Progress::TooLong } else { Progress::Sent }
+    }
+
+    /// Executes what [`Self::run_in_place`] left of the program; the packet ends in `effects`.
+    #[inline(never)]
+    pub(crate) fn run_on(
+        &mut self,
+        progress: Progress,
+        packet: Packet,
+        parsed: &Parsed,
+        effects: &mut Effects<'_>,
+    ) {
+        match progress {
+            Progress::None => self.run_any(packet, parsed, effects),
+            Progress::Bare => self.run_rest(0, packet, parsed, effects),
+            Progress::TooLong => {
+                let port = packet.leaves_by;
+                effects.out.drops.push(Dropped { cause: DropCause::MtuOut, port });
+                effects.pool.give(packet);
+            }
+            Progress::Sent => effects.out.transmissions.push(packet),
         }
-        effects.out.transmissions.push(Transmission { port, packet });
+    }
+
+    /// Executes the program on a packet, which ends in `effects`.
+    #[cfg(test)]
+    fn run(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+        let progress = self.run_in_place(&mut packet, parsed);
+        self.run_on(progress, packet, parsed, effects);
+    }
+
+    /// Asks for what it needs of memory ahead of its use.
+    #[inline(always)]
+    pub(crate) fn touch(&self) {
+        if let Some(rewrite) = self.rewrites.first() {
+            rewrite.touch();
+        }
     }
 
     /// Executes the program on a packet, the only one it is for.
@@ -159,7 +205,6 @@ impl Program {
     #[inline(always)]
     fn edit(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
         let is_bare = layout.prepend == 0;
-        // Not for every packet: the handle is moved next, and would wait for the short stores.
         if layout.strip != 0 {
             packet.pull_front(usize::from(layout.strip));
         }

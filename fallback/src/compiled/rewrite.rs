@@ -11,6 +11,7 @@
 use super::Op;
 use super::edit::Set;
 use crate::packet::Packet;
+use crate::prefetch::prefetch;
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Layout, Network, Transport};
 
@@ -206,6 +207,14 @@ impl Rewrite {
             _ if is_v4 => Kind::V4,
             _ => Kind::V6,
         })
+    }
+
+    /// Asks for its lines ahead of its use.
+    #[inline(always)]
+    pub(super) fn touch(&self) {
+        prefetch(&self.keep);
+        prefetch(&self.value);
+        prefetch(&self.shape);
     }
 
     /// Whether it is for packets of that layout.

@@ -3,7 +3,7 @@
 use super::edit::Set;
 use super::encap::Encap;
 use super::{Effects, Op};
-use crate::outbox::{ControllerCopy, DropCause, Dropped, Transmission};
+use crate::outbox::{ControllerCopy, DropCause, Dropped};
 use crate::packet::Packet;
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Layout, Network, Parsed};
@@ -177,8 +177,9 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-fn send(port: PortNo, packet: Packet, effects: &mut Effects<'_>) {
-    effects.out.transmissions.push(Transmission { port, packet });
+fn send(port: PortNo, mut packet: Packet, effects: &mut Effects<'_>) {
+    packet.leaves_by = port;
+    effects.out.transmissions.push(packet);
 }
 
 fn send_tunnelled(

@@ -126,7 +126,7 @@ fn executed(program: &mut Program, parsed: &Parsed, frame: &[u8]) -> Vec<u8> {
     assert!(packet.fill(frame));
     program.run(packet, parsed, &mut Effects { pool: &mut pool, out: &mut out });
     let [sent] = out.transmissions.as_slice() else { panic!("one frame is sent") };
-    let bytes = sent.packet.frame().to_vec();
+    let bytes = sent.frame().to_vec();
     out.clear(&mut pool);
     bytes
 }

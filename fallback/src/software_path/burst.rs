@@ -2,7 +2,7 @@
 
 use super::exception;
 use super::{Phase, SoftwarePath, holds};
-use crate::compiled::{Effects, Program};
+use crate::compiled::{Effects, Program, Progress};
 use crate::isa::Isa;
 use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::{Packet, PacketPool};
@@ -25,9 +25,6 @@ const NONE: u32 = u32::MAX;
 
 /// Lookups between two looks at the ranking of masks and the size of the exact cache.
 const LOOKUPS_PER_RANKING: u32 = 1 << 14;
-
-/// Where the TTL is in the first line of a key.
-const TTL: usize = 8;
 
 /// What is known about the packets of a burst; kept between bursts for its memory.
 #[derive(Debug)]
@@ -59,6 +56,8 @@ struct Work {
     has_tail: bool,
     /// Why it is dropped unread.
     refused: Option<DropCause>,
+    /// How far its flow's program got; `None` when it was not begun.
+    progress: Option<Progress>,
 }
 
 impl Work {
@@ -73,6 +72,7 @@ impl Work {
         serves: Serves::CURRENT,
         has_tail: false,
         refused: None,
+        progress: None,
     };
 
     /// Whether it is to be looked up.
@@ -122,8 +122,13 @@ impl SoftwarePath {
             self.parse_all::<I>(&burst[..count], &mut lane);
             self.look_up_all::<I>(&mut lane, count);
             self.sample(&lane.works[..count], effects.out);
+            self.totals.packets += count as u64;
+            if self.decide_in_place(now, &mut burst[..count], &mut lane) {
+                effects.out.transmissions.extend(burst.drain(..count));
+                continue;
+            }
             for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
-                self.decide(now, packet, work, &mut effects);
+                self.decide_later(now, packet, work, &mut effects);
             }
         }
         self.lane = Some(lane);
@@ -218,6 +223,7 @@ impl SoftwarePath {
                 && tuples.decides::<I>(work.flow, &work.parsed.key, work.serves, store);
             if right {
                 totals.cache_hits += 1;
+                store.touch_recipe(work.flow);
             } else {
                 work.flow = NONE;
                 lane.wanted.push(at);
@@ -261,13 +267,43 @@ impl SoftwarePath {
         }
     }
 
+    /// Counts and edits the packets that have a flow, where they lie: a handle that is moved right
+    /// after a change waits for the change. Whether all are done with, and to be sent.
     #[inline(always)]
-    fn decide(&mut self, now: Time, packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
-        self.totals.packets += 1;
-        if work.flow == NONE {
-            return self.decide_others(now, packet, work, effects);
+    fn decide_in_place(&mut self, now: Time, burst: &mut [Packet], lane: &mut Lane) -> bool {
+        if self.store.has_many_recipes() {
+            let flows = lane.works[..burst.len()].iter().map(|work| work.flow);
+            flows.filter(|flow| *flow != NONE).for_each(|flow| self.store.touch_program(flow));
         }
-        self.hit(now, packet, work, effects);
+        let mut all_sent = true;
+        for (packet, work) in burst.iter_mut().zip(lane.works.iter_mut()) {
+            work.progress = None;
+            if work.flow != NONE {
+                work.progress = self.store.hit(work.flow, now, packet, &work.parsed);
+            }
+            all_sent &= work.progress == Some(Progress::Sent);
+        }
+        all_sent
+    }
+
+    /// Does what is left to do with a packet.
+    #[inline(never)]
+    fn decide_later(
+        &mut self,
+        now: Time,
+        packet: Packet,
+        work: &mut Work,
+        effects: &mut Effects<'_>,
+    ) {
+        match work.progress {
+            Some(Progress::Sent) => effects.out.transmissions.push(packet),
+            Some(progress) => {
+                let program = self.store.program_mut(work.flow);
+                program.run_on(progress, packet, &work.parsed, effects);
+            }
+            None if work.flow != NONE => self.except(packet, work, effects),
+            None => self.decide_others(now, packet, work, effects),
+        }
     }
 
     /// A packet without a flow yet.
@@ -302,15 +338,9 @@ impl SoftwarePath {
         self.hit(now, packet, work, effects);
     }
 
-    #[inline(always)]
-    fn hit(&mut self, now: Time, packet: Packet, work: &Work, effects: &mut Effects<'_>) {
-        let (hot, recipe) = self.store.decide(work.flow);
-        if u16::from(work.parsed.key.head.0[TTL]) < hot.ttl_min {
-            return self.except(packet, work, effects);
-        }
-        hot.counts += Counts::one(packet.len());
-        hot.last_used = now;
-        recipe.program.run(packet, &work.parsed, effects);
+    fn hit(&mut self, now: Time, mut packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
+        work.progress = self.store.hit(work.flow, now, &mut packet, &work.parsed);
+        self.decide_later(now, packet, work, effects);
     }
 
     /// Asks the slow path, and makes a flow unless the packet is an exception or there are enough.
@@ -320,11 +350,11 @@ impl SoftwarePath {
             return self.except(packet, work, effects);
         };
         if self.store.len() >= self.settings.flow_limit {
-            let mut program = Program::new(&flow, &phase.slow_path.pipeline().ports);
+            let program = Program::new(&flow, &phase.slow_path.pipeline().ports);
             self.totals.flow_limit += 1;
             let counts = Counts::one(packet.len());
             effects.out.rule_counts.extend(flow.rules.iter().map(|rule| (*rule, counts)));
-            return program.run(packet, &work.parsed, effects);
+            return program.run_once(packet, &work.parsed, effects);
         }
         self.make_flow(now, flow, work, effects.out);
         self.hit(now, packet, work, effects);

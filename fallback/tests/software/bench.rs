@@ -134,10 +134,10 @@ impl Bench {
         let mut fates: Vec<Fate> = arrivals.iter().map(|_| Fate::default()).collect();
         let mut last = Time(0);
         for sent in self.out.transmissions.drain(..) {
-            assert!(sent.packet.time >= last, "packets of a burst are sent out of order");
-            last = sent.packet.time;
-            fates[index(last)].outputs.push((sent.port, sent.packet.frame().to_vec()));
-            self.pool.give(sent.packet);
+            assert!(sent.time >= last, "packets of a burst are sent out of order");
+            last = sent.time;
+            fates[index(last)].outputs.push((sent.leaves_by, sent.frame().to_vec()));
+            self.pool.give(sent);
         }
         for copy in self.out.controller.drain(..) {
             fates[index(copy.packet.time)].controller.push(copy.packet.frame().to_vec());
