@@ -5,7 +5,7 @@ use crate::bench_card::BenchCard;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use twinpath_fallback::software_path::SoftwarePath;
-use twinpath_fallback::{Outbox, Packet, PacketPool, Settings};
+use twinpath_fallback::{Kernel, Outbox, Packet, PacketPool, Settings};
 use twinpath_flow::card::{EntryId, Generation, Reason, TableId};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
@@ -79,7 +79,9 @@ impl World {
         let tunnels = if random.chance(40) { Tunnels::Some } else { Tunnels::None };
         let ports = sample::port_table(&mut random, tunnels);
         let pipeline = Arc::new(sample::pipeline(&mut random, &ports));
-        let settings = Settings { seed, ..Settings::default() };
+        // Each reading is on another kernel of those that are here.
+        let kernel = Kernel::ALL.into_iter().cycle().nth(usize::try_from(seed % 3).expect("small"));
+        let settings = Settings { seed, kernel, ..Settings::default() };
         let software = SoftwarePath::new(settings, Generation(0), Arc::clone(&pipeline));
         let mut profile = Profile::named("small").expect("a known profile");
         profile.ternary = 1024;

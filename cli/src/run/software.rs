@@ -2,6 +2,7 @@
 
 use super::brain::Brain;
 use super::keeper::FlowKeeper;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use twinpath_fallback::outbox::{DropCause, Dropped};
 use twinpath_fallback::packet::FRAME_MAX;
@@ -64,8 +65,11 @@ pub(crate) struct Software {
 impl Software {
     /// A software path that decides by `pipeline` as `generation`.
     pub(crate) fn new(generation: Generation, pipeline: Arc<Pipeline>) -> Self {
+        // Another one at each start: nobody can make packets whose keys collide.
+        let seed = RandomState::new().build_hasher().finish();
+        let settings = Settings { seed, ..Settings::default() };
         Self {
-            path: SoftwarePath::new(Settings::default(), generation, pipeline),
+            path: SoftwarePath::new(settings, generation, pipeline),
             pool: PacketPool::new(PACKETS_MAX),
             tally: SoftwareTally::default(),
             burst: Vec::with_capacity(BURST_MAX),

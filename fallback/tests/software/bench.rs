@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinpath_fallback::outbox::DropCause;
 use twinpath_fallback::software_path::Removed;
-use twinpath_fallback::{Outbox, PacketPool, Settings, SoftwarePath};
+use twinpath_fallback::{Kernel, Outbox, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
@@ -100,6 +100,13 @@ fn mark_congestion(frame: &mut [u8]) {
     let sum = (sum & 0xffff) + (sum >> 16);
     let [_, _, high, low] = (!(sum + (sum >> 16))).to_be_bytes();
     header[10..12].copy_from_slice(&[high, low]);
+}
+
+/// Settings with a seed, on a kernel that goes with it: each run judges all that are here.
+pub(crate) fn settings(seed: u64) -> Settings {
+    let here: Vec<Kernel> = Kernel::ALL.into_iter().filter(|kernel| kernel.is_here()).collect();
+    let kernel = usize::try_from(seed).ok().and_then(|seed| here.get(seed % here.len())).copied();
+    Settings { seed, kernel, ..Settings::default() }
 }
 
 /// A software path with the pool and outbox it works with.

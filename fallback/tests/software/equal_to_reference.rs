@@ -1,7 +1,9 @@
 //! The software path does to every packet what the specification does, from the slow path, the
 //! tuple space and the exact cache alike: frames, order, controller copies, drops, rule counters.
 
-use super::bench::{Arrival, Bench, Fate, RuleCounts, arrivals, demanded, pipeline, ports, sorted};
+use super::bench::{
+    Arrival, Bench, Fate, RuleCounts, arrivals, demanded, pipeline, ports, settings, sorted,
+};
 use twinpath_fallback::{Settings, SoftwarePath};
 use twinpath_flow::apply;
 use twinpath_flow::counters::Counts;
@@ -113,7 +115,7 @@ fn fate_by_flow(flow: &Flow, pipeline: &Pipeline, arrival: &Arrival) -> Fate {
 fn random_pipelines_and_packets_meet_the_fate_of_the_specification() {
     let mut sums = [0; 4];
     for seed in 0..PIPELINES {
-        let settings = Settings { seed, ..Settings::default() };
+        let settings = settings(seed);
         for (sum, count) in sums.iter_mut().zip(check_seed(seed, settings)) {
             *sum += count;
         }
@@ -126,7 +128,7 @@ fn random_pipelines_and_packets_meet_the_fate_of_the_specification() {
 #[test]
 fn beyond_the_flow_limit_packets_meet_the_same_fate_without_a_flow() {
     for seed in 0..50 {
-        let settings = Settings { seed, flow_limit: 3, ..Settings::default() };
+        let settings = Settings { flow_limit: 3, ..settings(seed) };
         check_seed(1000 + seed, settings);
     }
 }

@@ -1,7 +1,9 @@
 //! When rules change, each packet is decided by its own generation, flows that still hold go on
 //! counting, and no rule loses a count.
 
-use super::bench::{Arrival, Bench, RuleCounts, arrivals, demanded, pipeline, ports, sorted};
+use super::bench::{
+    Arrival, Bench, RuleCounts, arrivals, demanded, pipeline, ports, settings, sorted,
+};
 use std::sync::Arc;
 use twinpath_fallback::Settings;
 use twinpath_fallback::software_path::PrepareError;
@@ -63,7 +65,7 @@ fn check_seed(seed: u64) -> (usize, usize) {
     let ports = ports(&mut random);
     let old = pipeline(&mut random, &ports);
     let new = changed(&mut random, &old);
-    let bench = Bench::new(&old, Settings { seed, ..Settings::default() });
+    let bench = Bench::new(&old, settings(seed));
     let mut change = Change { seed, old, new, bench, wanted: RuleCounts::new() };
     let mut frames = arrivals(&mut random, &ports, 60);
     change.send(&frames);
