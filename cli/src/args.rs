@@ -378,6 +378,9 @@ pub(crate) struct Forward {
     /// Port the frames come in on
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub in_port: u16,
+    /// Port 12 is a GTP-U tunnel with this address over the input port
+    #[arg(long, value_name = "LOCAL_IP")]
+    pub gtpu: Option<std::net::Ipv4Addr>,
     /// Bytes of a frame with its FCS, 64 to 9000, or imix
     #[arg(long, default_value = "64")]
     pub frame_size: String,

@@ -4,6 +4,7 @@
 mod burst;
 mod exception;
 mod kernels;
+pub mod watch;
 
 use crate::exact_cache::ExactCache;
 use crate::hash::KeyHasher;

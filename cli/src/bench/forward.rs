@@ -1,31 +1,23 @@
 //! `twinpath bench forward`: packets a second through the software path, from memory to nowhere.
 
 use super::frames::{Size, captured, made_up};
+use super::ports;
 use super::source::{Layout, Source};
+use super::stages::PerPacket;
+use super::worker::{Done, Plan, Work, measure};
 use crate::args;
-use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::output;
 use crate::run::rules::parse_text;
-use anyhow::{Context as _, anyhow};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use anyhow::anyhow;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::time::Duration;
+use twinpath_fallback::Kernel;
 use twinpath_fallback::software_path::Totals;
-use twinpath_fallback::{Kernel, Outbox, PacketPool, Settings, SoftwarePath};
-use twinpath_flow::card::Generation;
-use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::port::PortNo;
-use twinpath_flow::time::Time;
 use twinpath_offload::RuleStore;
-
-/// Packets of a burst.
-const BURST: usize = 32;
-
-/// Bursts between two looks at the clock.
-const BURSTS_PER_LOOK: usize = 64;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -44,6 +36,11 @@ struct Report {
     source_mpps: f64,
     /// Nanoseconds a packet and worker.
     ns_per_packet: f64,
+    /// Ticks of the processor's counter, likewise, and by stage in a run of its own.
+    ticks_per_packet: f64,
+    stages: Option<PerPacket>,
+    /// Megabytes (10^6 bytes) the process grew by while the flows were made.
+    memory_mb: f64,
     /// Packets by way in all runs.
     cache_hits: u64,
     tuple_hits: u64,
@@ -51,35 +48,54 @@ struct Report {
     exceptions: u64,
 }
 
-/// One worker's part of a run.
-struct Part {
-    packets: u64,
-    time: Duration,
-    totals: Totals,
-    flows: usize,
-    masks: usize,
-}
-
-/// Everything workers share.
-struct Plan {
-    frames: Vec<Vec<u8>>,
-    pipeline: Arc<Pipeline>,
-    layout: Layout,
-    port: PortNo,
-    kernel: Kernel,
-    seconds: Duration,
-    /// Whether each run begins without flows and goes once through the frames.
-    cold: bool,
-    /// Whether nothing is done with the packets.
-    source_only: bool,
-    first_cpu: Option<usize>,
-}
-
 /// Measures and prints.
 ///
 /// # Errors
 /// A file is wrong, a kernel is not there.
 pub(crate) fn run(arguments: &args::Forward) -> Result<(), Failure> {
+    let (mut plan, count) = plan(arguments)?;
+    let mut runs = Vec::new();
+    let mut last = Vec::new();
+    for _ in 0..arguments.runs {
+        last = measure(&plan, arguments.workers).map_err(Failure::run)?;
+        runs.push(rate(&last));
+    }
+    let ticks = sum(&last, |done| done.ticks) / sum(&last, |done| done.packets).max(1.0);
+    let stages = match plan.cold {
+        true => None,
+        false => Some(watch(&mut plan, ticks).map_err(Failure::run)?),
+    };
+    (plan.work, plan.cold) = (Work::SourceOnly, false);
+    plan.seconds = plan.seconds.min(Duration::from_millis(500));
+    let source = rate(&measure(&plan, arguments.workers).map_err(Failure::run)?);
+    let mpps = median(&runs);
+    let total = |of: fn(&Totals) -> u64| last.iter().map(|done| of(&done.totals)).sum();
+    let workers = u32::try_from(arguments.workers).unwrap_or(1);
+    let report = Report {
+        kernel: plan.kernel.to_string(),
+        workers: arguments.workers,
+        frames: plan.frames.len(),
+        rules: count,
+        flows: last.iter().map(|done| done.flows).sum(),
+        masks: last.iter().map(|done| done.masks).max().unwrap_or(0),
+        layout: if plan.layout == Layout::Dpdk { "dpdk" } else { "compact" },
+        mpps,
+        source_mpps: source,
+        ns_per_packet: 1e3 / mpps * f64::from(workers),
+        ticks_per_packet: ticks,
+        stages,
+        memory_mb: last.iter().map(|done| done.memory).max().unwrap_or(0) as f64 / 1e6,
+        runs,
+        cache_hits: total(|totals| totals.cache_hits),
+        tuple_hits: total(|totals| totals.tuple_hits),
+        flows_made: total(|totals| totals.flows_made),
+        exceptions: total(|totals| totals.exceptions),
+    };
+    if arguments.json { output::json(&report) } else { output::text(&text(&report)) }
+}
+
+/// What the command line asks for, and the number of rules.
+fn plan(arguments: &args::Forward) -> Result<(Plan, usize), Failure> {
     let kernel: Kernel = arguments.kernel.parse().map_err(Failure::input)?;
     let frames = match &arguments.capture {
         Some(path) => captured(path).map_err(Failure::input)?,
@@ -90,7 +106,8 @@ pub(crate) fn run(arguments: &args::Forward) -> Result<(), Failure> {
         let told = anyhow!("a frame of {longest} bytes: --layout compact takes such long ones");
         return Err(Failure::input(told));
     }
-    let ports = Arc::new(crate::command::numbered_ports());
+    let port = PortNo(arguments.in_port);
+    let ports = Arc::new(ports::table(arguments.gtpu, port));
     let rules = match &arguments.rules {
         Some(path) => crate::run::rules::read(path, &ports).map_err(Failure::input)?,
         None => {
@@ -101,47 +118,18 @@ pub(crate) fn run(arguments: &args::Forward) -> Result<(), Failure> {
     let mut store = RuleStore::new();
     let count = rules.len();
     store.replace(rules);
-    let mut plan = Plan {
+    let plan = Plan {
         frames,
         pipeline: Arc::new(store.pipeline(ports)),
         layout: arguments.layout,
-        port: PortNo(arguments.in_port),
+        port,
         kernel,
         seconds: Duration::from_secs_f64(arguments.seconds),
         cold: arguments.cold,
-        source_only: false,
+        work: Work::Forward,
         first_cpu: arguments.cpu,
     };
-    let mut runs = Vec::new();
-    let mut last = Vec::new();
-    for _ in 0..arguments.runs {
-        last = measure(&plan, arguments.workers).map_err(Failure::run)?;
-        runs.push(rate(&last));
-    }
-    (plan.source_only, plan.cold) = (true, false);
-    plan.seconds = plan.seconds.min(Duration::from_millis(500));
-    let source = rate(&measure(&plan, arguments.workers).map_err(Failure::run)?);
-    let mpps = median(&runs);
-    let sum = |of: fn(&Totals) -> u64| last.iter().map(|part| of(&part.totals)).sum();
-    let workers = u32::try_from(arguments.workers).unwrap_or(1);
-    let report = Report {
-        kernel: kernel.to_string(),
-        workers: arguments.workers,
-        frames: plan.frames.len(),
-        rules: count,
-        flows: last.iter().map(|part| part.flows).sum(),
-        masks: last.iter().map(|part| part.masks).max().unwrap_or(0),
-        layout: if plan.layout == Layout::Dpdk { "dpdk" } else { "compact" },
-        mpps,
-        source_mpps: source,
-        ns_per_packet: 1e3 / mpps * f64::from(workers),
-        runs,
-        cache_hits: sum(|totals| totals.cache_hits),
-        tuple_hits: sum(|totals| totals.tuple_hits),
-        flows_made: sum(|totals| totals.flows_made),
-        exceptions: sum(|totals| totals.exceptions),
-    };
-    if arguments.json { output::json(&report) } else { output::text(&text(&report)) }
+    Ok((plan, count))
 }
 
 fn size(text: &str) -> Result<Size, Failure> {
@@ -163,73 +151,21 @@ fn median(rates: &[f64]) -> f64 {
 }
 
 /// Million packets a second of all workers.
-fn rate(parts: &[Part]) -> f64 {
-    parts.iter().map(|part| part.packets as f64 / part.time.as_secs_f64() / 1e6).sum()
+fn rate(parts: &[Done]) -> f64 {
+    parts.iter().map(|done| done.packets as f64 / done.time.as_secs_f64() / 1e6).sum()
 }
 
-fn measure(plan: &Plan, workers: usize) -> anyhow::Result<Vec<Part>> {
-    let barrier = Barrier::new(workers);
-    std::thread::scope(|scope| {
-        let start = |number| {
-            let barrier = &barrier;
-            scope.spawn(move || worker(plan, number, barrier))
-        };
-        let threads: Vec<_> = (0..workers).map(start).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<Part>>| {
-            thread.join().unwrap_or_else(|_| Err(anyhow!("a worker failed")))
-        };
-        threads.into_iter().map(join).collect()
-    })
+/// Of all workers together.
+fn sum(parts: &[Done], of: fn(&Done) -> u64) -> f64 {
+    parts.iter().map(|done| of(done) as f64).sum()
 }
 
-fn worker(plan: &Plan, number: usize, barrier: &Barrier) -> anyhow::Result<Part> {
-    if let Some(first) = plan.first_cpu {
-        let mut cpus = CpuSet::new();
-        cpus.set(first + number);
-        let cpu = first + number;
-        sched_setaffinity(None, &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
-    }
-    let mut source = Source::new(&plan.frames, plan.layout, plan.port);
-    let settings = Settings {
-        flow_limit: 4_000_000,
-        hit_samples: 0,
-        kernel: Some(plan.kernel),
-        ..Settings::default()
-    };
-    let mut path = SoftwarePath::new(settings, Generation(0), Arc::clone(&plan.pipeline));
-    let mut pool = PacketPool::new(4 * BURST);
-    let (mut burst, mut out) = (Vec::with_capacity(BURST), Outbox::default());
-    let mut forward = |count: usize, now: Time| {
-        source.give(count, &mut pool, &mut burst);
-        if plan.source_only {
-            burst.drain(..).for_each(|packet| pool.give(packet));
-        } else {
-            path.process(now, &mut burst, &mut pool, &mut out);
-            out.clear(&mut pool);
-        }
-    };
-    let frames = plan.frames.len();
-    if !plan.cold {
-        for _ in 0..(2 * frames).div_ceil(BURST).max(4096) {
-            forward(BURST, Time(0));
-        }
-    }
-    barrier.wait();
-    let clock = Clock::start();
-    let mut packets = 0_u64;
-    let limit = if plan.cold { frames as u64 } else { u64::MAX };
-    let mut time = Duration::ZERO;
-    while packets < limit && (plan.cold || time < plan.seconds) {
-        let now = Time(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        for _ in 0..BURSTS_PER_LOOK {
-            let count = usize::try_from(limit - packets).unwrap_or(usize::MAX).min(BURST);
-            forward(count, now);
-            packets += count as u64;
-        }
-        time = clock.elapsed();
-    }
-    let (flows, masks) = (path.flow_count(), path.mask_count());
-    Ok(Part { packets, time, totals: path.totals(), flows, masks })
+/// Times each stage in a run of one worker.
+fn watch(plan: &mut Plan, ticks: f64) -> anyhow::Result<PerPacket> {
+    plan.work = Work::Watched;
+    let done = measure(plan, 1)?;
+    let [done] = done.as_slice() else { return Err(anyhow!("one worker was asked for")) };
+    Ok(done.stages.per_packet(done.packets, ticks))
 }
 
 fn text(report: &Report) -> String {
@@ -239,13 +175,14 @@ fn text(report: &Report) -> String {
     let (low, high) = (spread(f64::min), spread(f64::max));
     let _ = writeln!(
         text,
-        "{:.2} Mpps (median of {}: {low:.2} to {high:.2}), {:.1} ns a packet and worker\n\
+        "{:.2} Mpps (median of {}: {low:.2} to {high:.2}), {:.1} ns, {:.1} ticks a packet and worker\n\
          kernel {}, {} workers, {} frames ({}), {} rules, {} flows under {} masks\n\
-         source and sink alone: {:.2} Mpps\n\
+         source and sink alone: {:.2} Mpps; {:.1} MB for the flows\n\
          exact cache {}, tuple space {}, flows made {}, exceptions {} (last run)",
         report.mpps,
         report.runs.len(),
         report.ns_per_packet,
+        report.ticks_per_packet,
         report.kernel,
         report.workers,
         report.frames,
@@ -254,10 +191,12 @@ fn text(report: &Report) -> String {
         report.flows,
         report.masks,
         report.source_mpps,
+        report.memory_mb,
         report.cache_hits,
         report.tuple_hits,
         report.flows_made,
         report.exceptions,
     );
+    text.extend(report.stages.map(|stages| stages.text()));
     text
 }

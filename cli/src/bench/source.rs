@@ -1,5 +1,7 @@
 //! Frames in memory, given out again and again, each copied into a buffer of its own.
 
+use memmap2::{Advice, MmapMut};
+use std::io;
 use twinpath_fallback::prefetch::prefetch;
 use twinpath_fallback::{Packet, PacketPool};
 use twinpath_flow::port::PortNo;
@@ -26,7 +28,8 @@ const AHEAD: usize = 32;
 
 /// The source.
 pub(super) struct Source {
-    lines: Vec<Line>,
+    /// Huge pages where the kernel makes some, as the peers' memory is.
+    memory: MmapMut,
     /// First line of each frame.
     places: Places,
     count: usize,
@@ -42,48 +45,54 @@ enum Places {
 }
 
 impl Source {
-    /// A source of these frames, beginning at a fraction `part` of them.
-    pub(super) fn new(frames: &[Vec<u8>], layout: Layout, port: PortNo) -> Self {
-        let mut lines: Vec<Line> = Vec::new();
-        let mut listed = Vec::new();
+    /// A source of these frames.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub(super) fn new(frames: &[Vec<u8>], layout: Layout, port: PortNo) -> io::Result<Self> {
+        let span = |frame: &Vec<u8>| match layout {
+            Layout::Dpdk => DPDK_LINES,
+            Layout::Compact => frame.len().div_ceil(64),
+        };
+        let mut memory = MmapMut::map_anon(frames.iter().map(span).sum::<usize>() * 64)?;
+        // A kernel without huge pages is only slower.
+        let _ = memory.advise(Advice::HugePage);
+        let mut rest = memory.as_chunks_mut::<64>().0;
+        let (mut listed, mut start) = (Vec::new(), 0);
         for frame in frames {
-            let first = match layout {
+            let (own, others) = rest.split_at_mut(span(frame));
+            rest = others;
+            let own = match layout {
                 Layout::Dpdk => {
-                    let start = lines.len();
-                    lines.resize(start + DPDK_LINES, [0; 64]);
                     let length = u64::try_from(frame.len()).expect("a length");
-                    lines[start][..8].copy_from_slice(&length.to_le_bytes());
-                    start + DPDK_FRAME
+                    own[0][..8].copy_from_slice(&length.to_le_bytes());
+                    &mut own[DPDK_FRAME..]
                 }
                 Layout::Compact => {
-                    let start = lines.len();
-                    lines.resize(start + frame.len().div_ceil(64), [0; 64]);
                     let place = (u32::try_from(start), u32::try_from(frame.len()));
                     listed.push((place.0.expect("few lines"), place.1.expect("a length")));
-                    start
+                    own
                 }
             };
-            for (line, bytes) in lines[first..].iter_mut().zip(frame.chunks(64)) {
-                line[..bytes.len()].copy_from_slice(bytes);
-            }
+            own.as_flattened_mut()[..frame.len()].copy_from_slice(frame);
+            start += span(frame);
         }
         let places = match layout {
             Layout::Dpdk => Places::Stride,
             Layout::Compact => Places::Listed(listed),
         };
-        Self { lines, places, count: frames.len(), next: 0, port }
+        Ok(Self { memory, places, count: frames.len(), next: 0, port })
     }
 
     /// Longest frame of the DPDK layout.
     pub(super) const LONGEST: usize = (DPDK_LINES - DPDK_FRAME) * 64;
 
     #[inline(always)]
-    fn place(&self, number: usize) -> (usize, usize) {
-        match &self.places {
+    fn place(places: &Places, lines: &[Line], number: usize) -> (usize, usize) {
+        match places {
             Places::Stride => {
                 let start = number * DPDK_LINES;
-                let length =
-                    self.lines[start].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+                let length = lines[start].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
                 (start + DPDK_FRAME, usize::try_from(length.unwrap_or(0)).unwrap_or(0))
             }
             Places::Listed(places) => {
@@ -96,25 +105,26 @@ impl Source {
     /// Puts the next `count` frames into packets of the pool.
     #[inline(always)]
     pub(super) fn give(&mut self, count: usize, pool: &mut PacketPool, into: &mut Vec<Packet>) {
+        let lines = self.memory.as_chunks::<64>().0;
         let filled = into.len();
         // Moved first and changed then: a move would wait for the short stores.
         pool.take_many(count, into);
         for packet in &mut into[filled..] {
             if matches!(self.places, Places::Stride) {
                 let ahead = (self.next + AHEAD) * DPDK_LINES;
-                if let Some(line) = self.lines.get(ahead + DPDK_FRAME) {
+                if let Some(line) = lines.get(ahead + DPDK_FRAME) {
                     prefetch(line);
-                    prefetch(&self.lines[ahead]);
+                    prefetch(&lines[ahead]);
                 }
             }
-            let (first, length) = self.place(self.next);
+            let (first, length) = Self::place(&self.places, lines, self.next);
             let room = packet.receive_buffer().as_chunks_mut::<64>().0;
             // Whole lines: what is behind a frame is nobody's.
-            let lines = length.div_ceil(64);
-            if lines == 1 {
-                room[0] = self.lines[first];
+            let count = length.div_ceil(64);
+            if count == 1 {
+                room[0] = lines[first];
             } else {
-                room[..lines].copy_from_slice(&self.lines[first..first + lines]);
+                room[..count].copy_from_slice(&lines[first..first + count]);
             }
             packet.set_received(length);
             packet.port = self.port;

@@ -1,11 +1,12 @@
 //! One burst through the software path: parse all, look all up, then decide each in order.
 
 use super::exception;
+use super::watch::{Stage, Watch};
 use super::{Phase, SoftwarePath, holds};
 use crate::compiled::{Effects, Program, Progress};
 use crate::isa::Isa;
 use crate::outbox::{DropCause, Hit, Made, Outbox};
-use crate::packet::{Packet, PacketPool};
+use crate::packet::Packet;
 use crate::prefetch::prefetch;
 use crate::quick_tunnel;
 use crate::store::Serves;
@@ -112,30 +113,31 @@ impl SoftwarePath {
         &mut self,
         now: Time,
         burst: &mut Vec<Packet>,
-        pool: &mut PacketPool,
-        out: &mut Outbox,
+        effects: &mut Effects<'_>,
+        watch: &mut impl Watch,
     ) {
         let mut lane = std::mem::take(&mut self.lane).unwrap_or_default();
-        let mut effects = Effects { pool, out };
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
-            self.parse_all::<I>(&burst[..count], &mut lane);
+            self.parse_all::<I, _>(&burst[..count], &mut lane, watch);
             self.look_up_all::<I>(&mut lane, count);
             self.sample(&lane.works[..count], effects.out);
+            watch.passed(Stage::Lookup);
             self.totals.packets += count as u64;
             if self.decide_in_place(now, &mut burst[..count], &mut lane) {
                 effects.out.transmissions.extend(burst.drain(..count));
-                continue;
+            } else {
+                for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
+                    self.decide_later(now, packet, work, effects);
+                }
             }
-            for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
-                self.decide_later(now, packet, work, &mut effects);
-            }
+            watch.passed(Stage::Edit);
         }
         self.lane = Some(lane);
     }
 
     #[inline(always)]
-    fn parse_all<I: Isa>(&self, burst: &[Packet], lane: &mut Lane) {
+    fn parse_all<I: Isa, W: Watch>(&self, burst: &[Packet], lane: &mut Lane, watch: &mut W) {
         let mut entrance: Option<Entrance> = None;
         let mut hint = I::Hint::default();
         for (packet, work) in burst.iter().zip(lane.works.iter_mut()) {
@@ -170,12 +172,26 @@ impl SoftwarePath {
                 }
                 None => self.parse_whole(packet, work),
             }
-            work.hash = I::hash(&self.hasher, &work.parsed.key.head);
-            if work.has_tail {
-                work.hash ^= self.hasher.hash_tail(&work.parsed.key.tail);
+            if !W::WATCHES {
+                self.hash::<I>(work);
             }
-            self.cache.touch(work.hash);
         }
+        watch.passed(Stage::Parse);
+        if W::WATCHES {
+            for work in lane.works[..burst.len()].iter_mut().filter(|work| work.refused.is_none()) {
+                self.hash::<I>(work);
+            }
+        }
+        watch.passed(Stage::Hash);
+    }
+
+    #[inline(always)]
+    fn hash<I: Isa>(&self, work: &mut Work) {
+        work.hash = I::hash(&self.hasher, &work.parsed.key.head);
+        if work.has_tail {
+            work.hash ^= self.hasher.hash_tail(&work.parsed.key.tail);
+        }
+        self.cache.touch(work.hash);
     }
 
     #[inline(never)]

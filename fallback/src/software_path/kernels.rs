@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "code for instructions that not every processor has")]
 
 use super::SoftwarePath;
+use super::watch::{Unwatched, Watch};
+use crate::compiled::Effects;
 use crate::isa::{self, Scalar};
 use crate::kernel::Kernel;
 use crate::outbox::Outbox;
@@ -22,17 +24,41 @@ impl SoftwarePath {
         pool: &mut PacketPool,
         out: &mut Outbox,
     ) {
+        self.dispatch(now, burst, &mut Effects { pool, out }, &mut Unwatched);
+    }
+
+    /// As [`Self::process`], telling `watch` when the burst has passed each stage.
+    pub fn process_watched(
+        &mut self,
+        now: Time,
+        burst: &mut Vec<Packet>,
+        (pool, out): (&mut PacketPool, &mut Outbox),
+        watch: &mut impl Watch,
+    ) {
+        self.dispatch(now, burst, &mut Effects { pool, out }, watch);
+    }
+
+    #[inline(always)]
+    fn dispatch(
+        &mut self,
+        now: Time,
+        burst: &mut Vec<Packet>,
+        effects: &mut Effects<'_>,
+        watch: &mut impl Watch,
+    ) {
         match self.kernel {
-            Kernel::Scalar => self.process_inlined::<Scalar>(now, burst, pool, out),
+            Kernel::Scalar => self.process_inlined::<Scalar>(now, burst, effects, watch),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `SoftwarePath::new` takes a kernel only if this processor has all of its
             // instructions (`Kernel::is_here`), and those are the features below.
-            Kernel::Avx2 => unsafe { self.process_avx2(now, burst, pool, out) },
+            Kernel::Avx2 => unsafe { self.process_avx2(now, burst, effects, watch) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kernel::Avx512 => unsafe { self.process_avx512(now, burst, pool, out) },
+            Kernel::Avx512 => unsafe { self.process_avx512(now, burst, effects, watch) },
             #[cfg(not(target_arch = "x86_64"))]
-            Kernel::Avx2 | Kernel::Avx512 => self.process_inlined::<Scalar>(now, burst, pool, out),
+            Kernel::Avx2 | Kernel::Avx512 => {
+                self.process_inlined::<Scalar>(now, burst, effects, watch)
+            }
         }
     }
 
@@ -42,10 +68,10 @@ impl SoftwarePath {
         &mut self,
         now: Time,
         burst: &mut Vec<Packet>,
-        pool: &mut PacketPool,
-        out: &mut Outbox,
+        effects: &mut Effects<'_>,
+        watch: &mut impl Watch,
     ) {
-        self.process_inlined::<isa::Avx2>(now, burst, pool, out);
+        self.process_inlined::<isa::Avx2>(now, burst, effects, watch);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -56,9 +82,9 @@ impl SoftwarePath {
         &mut self,
         now: Time,
         burst: &mut Vec<Packet>,
-        pool: &mut PacketPool,
-        out: &mut Outbox,
+        effects: &mut Effects<'_>,
+        watch: &mut impl Watch,
     ) {
-        self.process_inlined::<isa::Avx512>(now, burst, pool, out);
+        self.process_inlined::<isa::Avx512>(now, burst, effects, watch);
     }
 }
