@@ -33,6 +33,8 @@ pub(crate) struct Statistics {
     pub card: Option<CardView>,
     /// What was checked of what the card forwarded; null where it cannot be: unverifiable.
     pub shadow: Option<ShadowView>,
+    /// What the card holds, read back; null where it cannot be: unverifiable.
+    pub reconcile: Option<ReconcileView>,
     /// Seconds between which the card's counts are unknowable: totals are lower bounds.
     pub counter_gap: Option<(f64, f64)>,
     /// Packets copied to the controller.
@@ -161,6 +163,23 @@ pub(crate) struct ShadowView {
     pub diverged: u64,
     /// Flows kept out of the card for it.
     pub quarantined: u64,
+}
+
+/// What the card holds, compared with what it should; see `docs/offload.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReconcileView {
+    /// Places read back.
+    pub inspected: u64,
+    /// Times every place was read.
+    pub passes: u64,
+    /// When the last such pass ended, in seconds; null before the first.
+    pub last_pass: Option<f64>,
+    /// Entries that had vanished; their flows were offered anew.
+    pub missing: u64,
+    /// Entries that were not as written; likewise.
+    pub altered: u64,
+    /// Entries that nobody had written; taken out.
+    pub orphans: u64,
 }
 
 /// The card.

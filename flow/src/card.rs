@@ -99,6 +99,8 @@ pub struct Capabilities {
     pub queues: u16,
     /// Whether it can mirror samples of what it forwards, for the host to check.
     pub mirror: bool,
+    /// Whether what it holds can be read back; else it is unverifiable.
+    pub read_back: bool,
 }
 
 /// An entry as the host describes it to a driver, which makes words of it.
@@ -175,6 +177,12 @@ pub enum FlowOp {
         /// Entry.
         id: EntryId,
     },
+    /// Reads the next place of the card back, in turn, and compares it with what the driver put
+    /// there. An entry that nobody put there is taken out.
+    Inspect {
+        /// Names the completion.
+        tag: OpTag,
+    },
 }
 
 impl FlowOp {
@@ -187,7 +195,8 @@ impl FlowOp {
             | Self::Modify { tag, .. }
             | Self::Delete { tag, .. }
             | Self::Commit { tag, .. }
-            | Self::Release { tag, .. } => *tag,
+            | Self::Release { tag, .. }
+            | Self::Inspect { tag } => *tag,
         }
     }
 }
@@ -230,6 +239,30 @@ pub struct Done {
     /// `Add` with hold: position in the receive queues of the last miss delivered before it; the
     /// host must have sent every miss up to there before `Release`.
     pub fence: Option<Fence>,
+    /// `Inspect`: what the place holds.
+    pub inspected: Option<Inspected>,
+}
+
+/// What a place of the card that was read back holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// What was found.
+    pub found: Found,
+    /// Whether it was the last place: the next is the first one again.
+    pub is_last: bool,
+}
+
+/// What a place holds, compared with what was put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The same, or nothing as it should be.
+    AsWritten,
+    /// Not the entry that should be there.
+    Missing(EntryId),
+    /// That entry, with other words in it.
+    Differs(EntryId),
+    /// An entry where none should be. The driver takes it out.
+    Orphan(EntryId),
 }
 
 /// Positions in the receive queues: frames delivered so far on each, by queue.
@@ -259,6 +292,11 @@ pub enum Event {
     /// A held entry's queue overflowed after its `Add` was done: the install was cancelled, the
     /// entry is gone and its held frames came to the host as misses.
     HoldCancelled {
+        /// Entry.
+        id: EntryId,
+    },
+    /// A sweep of counters did not know the entry: the card does not hold it any more.
+    Missing {
         /// Entry.
         id: EntryId,
     },

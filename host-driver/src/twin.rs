@@ -13,6 +13,7 @@ mod commands;
 mod encode;
 mod geometry;
 mod health;
+mod inspect;
 mod operation;
 mod placement;
 mod queue;
@@ -43,7 +44,8 @@ use tables::Tables;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::QUEUES_MAX;
 use twinpath_flow::card::{
-    Capabilities, CounterSink, DeathCause, Epoch, Event, FlowOp, Health, OpTag, Refusal, Sweep,
+    Capabilities, CounterSink, DeathCause, EntryId, Epoch, Event, FlowOp, Health, OpTag, Refusal,
+    Sweep,
 };
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_flow::time::Time;
@@ -61,6 +63,12 @@ struct Active<B> {
     gates: Vec<Arc<Gate>>,
     queues: Vec<Queue<B>>,
     sweep: SweepState,
+    /// Sweeps asked for, modulo 256.
+    sweeps_asked: u8,
+    /// Entries that the last sweep did not know.
+    missing: Vec<EntryId>,
+    /// Table and place that are read back next.
+    inspected: (u8, u32),
     /// Frames delivered per queue at the last completion.
     delivered: [u64; QUEUES_MAX],
     /// The card's own count of resets.
@@ -226,6 +234,8 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
             self.die(DeathCause::Garbage);
             return None;
         }
+        let missing = active.missing.drain(..);
+        self.events.extend(missing.map(|id| Event::Missing { id }));
         active.ask(&*self.bus, watched);
         swept.map(|(as_of, complete)| Sweep { as_of: as_of.min(now), epoch, complete })
     }

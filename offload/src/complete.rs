@@ -29,6 +29,7 @@ impl Engine {
             Event::Done { tag, result } => self.complete(tag, result),
             Event::Link { port, up } => self.tell(EngineEvent::Link { port, up }),
             Event::HoldCancelled { id } => self.lost(id, Refusal::HoldOverflow),
+            Event::Missing { id } => self.missing(id),
             // `Input::CardUp` follows, with the capabilities.
             Event::Up(_) => {}
             Event::ResetRequest => self.reset(ResetCause::Requested),
@@ -69,6 +70,7 @@ impl Engine {
     /// Empties the ledger: the card holds nothing any more, or nothing that can be trusted.
     fn card_down(&mut self) {
         let Some(ledger) = self.ledger.take() else { return };
+        self.reconcile.restart(self.now);
         self.next_tag = ledger.next_tag();
         self.verdicts.clear();
         let now = self.now;
@@ -131,6 +133,7 @@ impl Engine {
             Op::Release(id) => self.released(id, result.err()),
             Op::Delete(id, _) => self.deleted(id, result),
             Op::Commit(generation) => self.commit_ended(tag, generation, result.err()),
+            Op::Inspect => self.inspected(result.map(|done| done.inspected)),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::flows::{FlowIndex, FlowRecord, FlowTable, Stage};
 use crate::io::{Input, Output, RemoveCause};
 use crate::ledger::Ledger;
 use crate::reasons::Reasons;
+use crate::reconcile::Reconcile;
 use crate::round::Rounds;
 use crate::rule_book::RuleBook;
 use crate::table::Spot;
@@ -66,6 +67,7 @@ pub struct Engine {
     /// Of `software`, packets by why they were not in the card.
     pub(crate) reasons: Reasons,
     pub(crate) shadow: Shadow,
+    pub(crate) reconcile: Reconcile,
     /// Of `card`, packets of flows that send nowhere.
     pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
@@ -113,6 +115,7 @@ impl Engine {
             software: Counts::default(),
             reasons: Reasons::default(),
             shadow: Shadow::new(settings.shadow_per_second),
+            reconcile: Reconcile::new(now),
             card_dropped: Counts::default(),
             card_unknown: false,
             gap: None,

@@ -41,6 +41,24 @@ pub enum EngineEvent {
         /// Its reason.
         refusal: Refusal,
     },
+    /// The card did not hold an entry any more; its flow is offered anew.
+    #[error("entry {} has vanished from the card: deleted, its flow is offered anew", entry.0)]
+    EntryMissing {
+        /// The entry.
+        entry: EntryId,
+    },
+    /// An entry was not as it was written.
+    #[error("entry {} was altered in the card: deleted, its flow is offered anew", entry.0)]
+    EntryAltered {
+        /// The entry.
+        entry: EntryId,
+    },
+    /// The card held an entry that nobody had put there.
+    #[error("entry {} was an orphan in the card: taken out", entry.0)]
+    EntryOrphan {
+        /// The entry.
+        entry: EntryId,
+    },
     /// The card refused an operation that carries no flow (mask, commit).
     #[error("operation {} refused: {refusal}", tag.0)]
     OperationRefused {

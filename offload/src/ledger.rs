@@ -81,6 +81,7 @@ pub(crate) enum Op {
     /// With the generation after whose commit it ends.
     Delete(EntryId, Option<Generation>),
     Commit(Generation),
+    Inspect,
 }
 
 /// What is to become an entry.
@@ -271,6 +272,11 @@ impl Ledger {
     pub(crate) fn set_mask(&mut self, table: TableId, mask: Line) {
         self.table_mut(table).mask_wanted(mask);
         self.make(Op::SetMask(table), |tag| FlowOp::SetMask { tag, table, mask });
+    }
+
+    /// Reads the next place of the card back.
+    pub(crate) fn inspect(&mut self) {
+        self.make(Op::Inspect, |tag| FlowOp::Inspect { tag });
     }
 
     /// Makes a generation current.

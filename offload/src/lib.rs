@@ -27,6 +27,7 @@ mod masks;
 mod place;
 mod query;
 pub mod reasons;
+pub mod reconcile;
 mod round;
 mod rule_book;
 pub mod rules;

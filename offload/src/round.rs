@@ -136,6 +136,7 @@ impl Engine {
         self.rounds.weigh_samples();
         self.rounds.number += 1;
         self.rebalance();
+        self.inspect_some();
     }
 
     fn end_rules(&mut self, fresh: Time) {

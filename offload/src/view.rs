@@ -167,6 +167,8 @@ pub struct Settings {
     pub ops_in_flight: usize,
     /// Samples of what the card forwarded that are judged in a second at most.
     pub shadow_per_second: u32,
+    /// Places of the card that are read back in a second at most; fewer when it is busy.
+    pub inspections_per_second: u32,
     /// Bits per second all ports together can carry; faster counters are rejected.
     pub line_rate_bps: u64,
 }
@@ -182,6 +184,7 @@ impl Default for Settings {
             hysteresis_percent: 105,
             ops_in_flight: 1024,
             shadow_per_second: 2_000,
+            inspections_per_second: 5_000,
             line_rate_bps: 1_600_000_000_000,
         }
     }

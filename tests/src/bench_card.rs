@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use twinpath_abi::bus::Bus;
-use twinpath_abi::command::{Command, Operand};
-use twinpath_abi::entry::ENTRY_BYTES;
+use twinpath_abi::command::{Command, EntryRef, Holding, Operand};
+use twinpath_abi::entry::{ENTRY_BYTES, EntryImage};
 use twinpath_abi::memory::SharedMemory;
 use twinpath_abi::register::{self, BAR_BYTES};
 use twinpath_flow::card::{
-    Done, Entry, EntryId, Event, FlowOp, Generation, OpTag, Reason, Refusal, RxMeta, TableId,
+    CounterSink, Done, Entry, EntryCounts, EntryId, Event, FlowOp, Found, Generation, OpTag,
+    Reason, Refusal, RxMeta, TableId,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
@@ -38,6 +39,23 @@ pub struct BenchCard {
     now: Time,
     next: u32,
     done: HashMap<OpTag, Result<Done, Refusal>>,
+    missing: Vec<EntryId>,
+}
+
+/// How an entry is written behind the driver's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planting {
+    /// As a new one.
+    New,
+    /// Into the one that is there.
+    Over,
+}
+
+/// Has no use for counters.
+struct Nobody;
+
+impl CounterSink for Nobody {
+    fn entry(&mut self, _: EntryCounts) {}
 }
 
 impl std::fmt::Debug for BenchCard {
@@ -79,6 +97,7 @@ impl BenchCard {
             now: Time(0),
             next: 0,
             done: HashMap::new(),
+            missing: Vec::new(),
         };
         // Ends: the driver gives up by its own deadline of virtual time.
         while bench.queues.is_empty() {
@@ -101,6 +120,7 @@ impl BenchCard {
                     self.done.insert(tag, result);
                 }
                 Event::Dead(cause) => panic!("card died: {cause}"),
+                Event::Missing { id } => self.missing.push(id),
                 _ => {}
             }
         }
@@ -196,6 +216,63 @@ impl BenchCard {
         self.window(Command::ReadEntry { table, place, image: Operand::Window });
         let completion: [u8; 128] = self.window_bytes(register::WINDOW_COMPLETION);
         (completion[116..118] == [0, 0]).then(|| self.window_bytes(register::WINDOW_IMAGE))
+    }
+
+    /// Takes the entry at a place out behind the driver's back.
+    pub fn lose(&mut self, table: TableId, place: u32, id: EntryId) {
+        let at = EntryRef { table: table.0, place, id: id.0 };
+        self.window(Command::Delete { at, until: None });
+    }
+
+    /// Writes an entry behind the driver's back: a new one, or into one that is there.
+    pub fn plant(&mut self, table: TableId, place: u32, image: &EntryImage, how: Planting) {
+        for (at, word) in
+            (register::WINDOW_IMAGE..).step_by(4).zip(image.encode().as_chunks::<4>().0)
+        {
+            self.memory.write32(at, u32::from_le_bytes(*word));
+        }
+        let at = EntryRef { table: table.0, place, id: image.id };
+        let image = Operand::Window;
+        self.window(match how {
+            Planting::New => Command::Add { at, holding: Holding::Direct, image },
+            Planting::Over => Command::Modify { at, image },
+        });
+    }
+
+    /// Reads every place back; what was not as written.
+    ///
+    /// # Panics
+    /// When the driver refuses, or never comes to an end.
+    pub fn inspect_all(&mut self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for _ in 0..1_000_000 {
+            let tag = self.tag();
+            let done = self.run(&FlowOp::Inspect { tag }).expect("the card can be read");
+            let inspected = done.inspected.expect("an inspection says what it found");
+            if inspected.found != Found::AsWritten {
+                found.push(inspected.found);
+            }
+            if inspected.is_last {
+                // What was purged is gone by then.
+                self.turn();
+                return found;
+            }
+        }
+        panic!("no place is the last");
+    }
+
+    /// Sweeps the counters; entries that the card did not know.
+    pub fn missing_in_sweep(&mut self) -> Vec<EntryId> {
+        self.missing.clear();
+        let mut swept = 0;
+        while swept < 2 {
+            let sweep = self.driver.sweep_counters(self.now, &mut Nobody);
+            swept += u32::from(sweep.is_some());
+            self.turn();
+        }
+        self.missing.sort_unstable();
+        self.missing.dedup();
+        std::mem::take(&mut self.missing)
     }
 
     /// Deletes an entry and returns its final counts.

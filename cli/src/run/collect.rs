@@ -4,8 +4,8 @@ use super::history::{Sample, ratio};
 use super::ports::PortLine;
 use super::session::Session;
 use crate::statistics::{
-    CardView, FlowCounts, Packets, PortView, ReasonCount, RuleView, ShadowView, Statistics,
-    TableView, TimeView,
+    CardView, FlowCounts, Packets, PortView, ReasonCount, ReconcileView, RuleView, ShadowView,
+    Statistics, TableView, TimeView,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::FIELDS;
@@ -56,6 +56,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
         workers: session.forwarder.workers(),
         card,
         shadow: shadow(session),
+        reconcile: reconcile(session),
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
         controller: session.brain.events.copy_count(),
     }
@@ -130,6 +131,20 @@ fn shadow(session: &Session) -> Option<ShadowView> {
         waiting: totals.waiting,
         diverged: totals.diverged,
         quarantined: totals.quarantined,
+    })
+}
+
+fn reconcile(session: &Session) -> Option<ReconcileView> {
+    let totals = session.brain.engine.reconciled();
+    session.brain.engine.can_read_back().then_some(ReconcileView {
+        inspected: totals.inspected,
+        passes: totals.passes,
+        last_pass: totals
+            .last_pass
+            .map(|time| time.since(session.origin.unwrap_or_default()).as_secs_f64()),
+        missing: totals.missing,
+        altered: totals.altered,
+        orphans: totals.orphans,
     })
 }
 

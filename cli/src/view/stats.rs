@@ -1,7 +1,7 @@
 //! Statistics for people.
 
 use super::{known, lines, share, table};
-use crate::statistics::{Packets, ShadowView, Statistics};
+use crate::statistics::{Packets, ReconcileView, ShadowView, Statistics};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String
     if let Some(card) = &statistics.card {
         let _ = writeln!(text, "\ncard {}: {}", card.name, card.health);
         text += &shadow(statistics.shadow.as_ref());
+        text += &reconcile(statistics.reconcile.as_ref());
         let mut rows = table(&["table", "used", "capacity", "mask"], &[1, 2]);
         for each in &card.tables {
             let mask = each.mask.clone().unwrap_or_default();
@@ -103,6 +104,16 @@ fn shadow(shadow: Option<&ShadowView>) -> String {
             shadow.judged, shadow.skipped, shadow.diverged, shadow.quarantined
         ),
     }
+}
+
+fn reconcile(reconcile: Option<&ReconcileView>) -> String {
+    let Some(read) = reconcile else {
+        return "read back: unverifiable, the card cannot be read\n".to_owned();
+    };
+    format!(
+        "read back: {} places, {} times all; {} missing, {} altered, {} orphans mended\n",
+        read.inspected, read.passes, read.missing, read.altered, read.orphans
+    )
 }
 
 fn ports(statistics: &Statistics) -> String {

@@ -38,6 +38,7 @@ pub(crate) fn none() -> Capabilities {
         hold_frames: 0,
         queues: 0,
         mirror: false,
+        read_back: false,
     }
 }
 

@@ -68,7 +68,8 @@ impl<I: RockerIo> Active<I> {
             | FlowOp::Delete { .. }
             | FlowOp::SetMask { .. }
             | FlowOp::Commit { .. }
-            | FlowOp::Release { .. } => Err(Refusal::Unsupported.into()),
+            | FlowOp::Release { .. }
+            | FlowOp::Inspect { .. } => Err(Refusal::Unsupported.into()),
         }
     }
 

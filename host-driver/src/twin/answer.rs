@@ -26,6 +26,8 @@ impl Work {
             Self::Commit { .. } => opcode::COMMIT,
             Self::Release { .. } => opcode::RELEASE,
             Self::Sweep { .. } => opcode::SWEEP,
+            Self::Inspect { .. } => opcode::READ_ENTRY,
+            Self::Purge => opcode::DELETE,
             Self::Setup => return None,
         })
     }
@@ -55,7 +57,7 @@ impl<B: Bus> Active<B> {
         while taken < self.commands.burst_max() {
             let next = self.commands.completion(bus).map_err(|_| DeathCause::Garbage)?;
             let Some(completion) = next else { break };
-            self.answer(&completion, watched, events)?;
+            self.answer(bus, &completion, (watched, &mut *events))?;
             taken += 1;
         }
         if taken > 0 {
@@ -66,9 +68,9 @@ impl<B: Bus> Active<B> {
 
     fn answer(
         &mut self,
+        bus: &B,
         completion: &Completion,
-        watched: Time,
-        events: &mut Vec<Event>,
+        (watched, events): (Time, &mut Vec<Event>),
     ) -> Result<(), DeathCause> {
         let garbage = DeathCause::Garbage;
         if completion.epoch != self.card_epoch {
@@ -95,13 +97,22 @@ impl<B: Bus> Active<B> {
             events.extend(work.op().map(|tag| Event::Done { tag, result: Err(Refusal::Reset) }));
             return Err(garbage);
         }
+        if let Work::Inspect { op: tag, place, image } = work
+            && matches!(status, Status::Done | Status::NoEntry)
+        {
+            let answer = (status, EntryId(completion.entry));
+            let inspected = Some(self.compare(bus, (place, image), answer, watched));
+            let result = Ok(Done { inspected, ..Done::default() });
+            events.push(Event::Done { tag, result });
+            return Ok(());
+        }
         let counts = completion
             .counters
             .map(|counters| Counts { packets: counters.packets, bytes: counters.bytes });
         let result = match status {
             Status::Done => {
                 self.done(work, completion, watched);
-                Ok(Done { counts: None, fence: None })
+                Ok(Done::default())
             }
             status => {
                 self.failed(work, status)?;

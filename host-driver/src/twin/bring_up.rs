@@ -101,6 +101,7 @@ pub(super) fn no_capabilities() -> Capabilities {
         hold_frames: 0,
         queues: 0,
         mirror: false,
+        read_back: false,
     }
 }
 
@@ -227,6 +228,9 @@ impl<B: Bus + 'static> Twin<B> {
             roster: Roster::new(geometry::capacity(&card)),
             ports: around.ports,
             sweep: SweepState::Idle,
+            sweeps_asked: 0,
+            missing: Vec::new(),
+            inspected: (0, 0),
             delivered: [0; QUEUES_MAX],
             card_epoch: self.bus.read32(register::EPOCH.offset),
             setup: Setup::default(),

@@ -33,8 +33,25 @@ pub(crate) enum Work {
     Release { op: OpTag, index: u32, id: EntryId },
     /// A sweep of counters.
     Sweep { records: u32 },
+    /// `FlowOp::Inspect`; the image is where the card writes.
+    Inspect { op: OpTag, place: Place, image: u32 },
+    /// An entry that nobody put there is taken out.
+    Purge,
     /// A port or tunnel at bring-up.
     Setup,
+}
+
+/// A place that is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Table.
+    pub table: u8,
+    /// Place in it.
+    pub number: u32,
+    /// Who should be there, with the digest of its image (0: not known).
+    pub expected: Option<(EntryId, u32)>,
+    /// Whether it is the last of the last table.
+    pub is_last: bool,
 }
 
 impl Work {
@@ -46,8 +63,9 @@ impl Work {
             | Self::Modify { op }
             | Self::Delete { op, .. }
             | Self::Commit { op, .. }
-            | Self::Release { op, .. } => Some(*op),
-            Self::Move { .. } | Self::Sweep { .. } | Self::Setup => None,
+            | Self::Release { op, .. }
+            | Self::Inspect { op, .. } => Some(*op),
+            Self::Move { .. } | Self::Sweep { .. } | Self::Purge | Self::Setup => None,
         }
     }
 }
@@ -55,7 +73,7 @@ impl Work {
 /// An image in the pool, taken by exactly one command.
 #[derive(Debug)]
 pub(crate) struct Image {
-    number: u32,
+    pub number: u32,
     /// What the command says of it.
     pub operand: Operand,
 }
@@ -163,6 +181,14 @@ impl Commands {
         let at = self.memory.images.plus(u64::from(number) * ENTRY_BYTES as u64);
         bus.copy_in(at, bytes);
         Image { number, operand: Operand::Dma(at.0) }
+    }
+
+    /// The image that the card wrote for a command that has just ended.
+    pub(crate) fn read_image(&self, bus: &impl Bus, number: u32) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        let at = self.memory.images.plus(u64::from(number) * ENTRY_BYTES as u64);
+        bus.copy_out(at, &mut bytes);
+        bytes
     }
 
     /// Puts a command into the ring; [`Self::publish`] shows it to the card.

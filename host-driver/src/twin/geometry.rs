@@ -83,6 +83,7 @@ pub fn capabilities(card: &Capability, queues: u16) -> Capabilities {
         hold_frames: if card.hold_entries == 0 { 0 } else { small(card.hold_frames) },
         queues,
         mirror: card.actions & action::MIRROR != 0,
+        read_back: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Active;
 use super::commands::{Patience, Work};
+use super::inspect::digest;
 use super::placement::MOVES_MAX;
 use super::roster::{Life, Record};
 use twinpath_abi::bus::Bus;
@@ -65,6 +66,10 @@ impl<B: Bus> Active<B> {
                 Ok(())
             }
             FlowOp::Release { tag, id } => self.release(bus, *tag, *id, until),
+            FlowOp::Inspect { tag } => {
+                self.inspect(bus, *tag, until);
+                Ok(())
+            }
         }
     }
 
@@ -132,7 +137,9 @@ impl<B: Bus> Active<B> {
         let (slot, candidates) = placed.ok_or(Refusal::TableFull)?;
         let hold = holding == Holding::Hold;
         let life = if hold { Life::Held } else { Life::Live };
-        let record = Record { id: entry.id, table: entry.table, life, slot, candidates };
+        let (digest, born) = (digest(&image), self.sweeps_asked);
+        let record =
+            Record { id: entry.id, table: entry.table, life, born, digest, slot, candidates };
         self.roster.insert(record).expect("a vacancy was just seen");
         let image = self.commands.image(bus, &image);
         let command = Command::Add { at: record.at(), holding, image: image.operand };
@@ -158,6 +165,10 @@ impl<B: Bus> Active<B> {
         until: Patience,
     ) -> Result<(), Refusal> {
         let (index, record) = self.find(id)?;
+        if let Some(record) = self.roster.record_mut(index) {
+            // The rest of its image is in the card alone.
+            record.digest = 0;
+        }
         let (edit, set) = self.encoder.edit(edit, ttl_threshold)?;
         // Match, generations and identity of the entry stay (`docs/nic-abi.md` §9.5).
         let image = EntryImage {

@@ -135,6 +135,11 @@ impl Bank {
         self.stuck = false;
     }
 
+    /// Who has a slot.
+    pub(crate) fn occupant(&self, slot: u32) -> Option<u32> {
+        self.slots.get(slot as usize).copied().filter(|occupant| *occupant != FREE)
+    }
+
     fn is_free(&self, slot: u32) -> bool {
         self.slots[slot as usize] == FREE
     }

@@ -28,6 +28,10 @@ pub(crate) struct Record {
     pub table: TableId,
     /// Life.
     pub life: Life,
+    /// Sweeps asked for before it was added, modulo 256.
+    pub born: u8,
+    /// Of its image, to know it by when it is read back; 0 when that is not known.
+    pub digest: u32,
     /// Where it is, or will be when the commands submitted so far are done.
     pub slot: u32,
     /// Candidate slots; unused for ternary tables.
@@ -140,6 +144,8 @@ mod tests {
             id: EntryId(id),
             table: TableId(0),
             life: Life::Live,
+            born: 0,
+            digest: 0,
             slot: 0,
             candidates: Candidates::default(),
         };

@@ -5,6 +5,7 @@
 
 use super::Active;
 use super::commands::{Patience, Work};
+use super::roster::Life;
 use super::watch::CardClock;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::command::Command;
@@ -16,6 +17,9 @@ use twinpath_flow::time::Time;
 
 /// Records read from DMA memory at once.
 const CHUNK: u32 = 128;
+
+/// Entries of one sweep that are reported missing; the next sweep has the others.
+const MISSING_MAX: usize = 256;
 
 /// Where the current sweep is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,9 +69,14 @@ impl<B: Bus> Active<B> {
             for (index, record) in (first..).zip(part.as_chunks::<RECORD_BYTES>().0) {
                 // A counter that has changed hands since the sweep says nothing of its new owner.
                 let record = Record::decode(record);
-                let known = self.roster.record(index);
-                if let Some(known) = known.filter(|known| known.id.0 == record.entry) {
+                let Some(known) = self.roster.record(index) else { continue };
+                if known.id.0 == record.entry {
                     sink.entry(counts(known.id, &record, clock));
+                } else if known.life == Life::Live
+                    && known.born != self.sweeps_asked
+                    && self.missing.len() < MISSING_MAX
+                {
+                    self.missing.push(known.id);
                 }
             }
         }
@@ -88,6 +97,7 @@ impl<B: Bus> Active<B> {
         self.commands.issue(bus, &command, (Work::Sweep { records }, None), patience);
         self.commands.publish(bus);
         self.sweep = SweepState::Asked;
+        self.sweeps_asked = self.sweeps_asked.wrapping_add(1);
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Table {
     Ternary {
         /// Free places.
         free: Vec<u32>,
+        /// Who has each place.
+        owners: Vec<Option<u32>>,
     },
 }
 
@@ -60,7 +62,8 @@ impl Tables {
         };
         let mut tables: Vec<_> = shapes.iter().map(exact).collect();
         if ternary > 0 {
-            tables.push(Table::Ternary { free: (0..ternary).rev().collect() });
+            let owners = vec![None; ternary as usize];
+            tables.push(Table::Ternary { free: (0..ternary).rev().collect(), owners });
         }
         Self { tables }
     }
@@ -111,7 +114,11 @@ impl Tables {
                 let place = bank.place(occupant, &candidates, roster, moves)?;
                 Some((place, candidates))
             }
-            Table::Ternary { free } => Some((free.pop()?, Candidates::default())),
+            Table::Ternary { free, owners } => {
+                let place = free.pop()?;
+                owners[place as usize] = Some(occupant);
+                Some((place, Candidates::default()))
+            }
         }
     }
 
@@ -119,8 +126,27 @@ impl Tables {
     pub(crate) fn remove(&mut self, table: u8, place: u32) {
         match self.tables.get_mut(usize::from(table)) {
             Some(Table::Exact { bank, .. }) => bank.remove(place),
-            Some(Table::Ternary { free }) => free.push(place),
+            Some(Table::Ternary { free, owners }) => {
+                owners[place as usize] = None;
+                free.push(place);
+            }
             None => {}
+        }
+    }
+
+    /// Places of a table; `None` when there is no table of that number.
+    pub(crate) fn places(&self, table: u8) -> Option<u32> {
+        Some(match self.tables.get(usize::from(table))? {
+            Table::Exact { shape, .. } => shape.slots(),
+            Table::Ternary { owners, .. } => u32::try_from(owners.len()).expect("from u32"),
+        })
+    }
+
+    /// Who has a place, when all commands given so far are done.
+    pub(crate) fn occupant(&self, table: u8, place: u32) -> Option<u32> {
+        match self.tables.get(usize::from(table))? {
+            Table::Exact { bank, .. } => bank.occupant(place),
+            Table::Ternary { owners, .. } => *owners.get(place as usize)?,
         }
     }
 

@@ -6,4 +6,5 @@ mod heat;
 mod model;
 mod placement;
 mod random_life;
+mod reconcile;
 mod timeouts;

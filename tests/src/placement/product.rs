@@ -262,6 +262,7 @@ fn capabilities(room: usize) -> Capabilities {
         hold_frames: 0,
         queues: 1,
         mirror: false,
+        read_back: false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! A card that keeps entries as written, asserts what no host may do, and answers in any order.
 
 use super::Random;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use twinpath_flow::card::{
-    Capabilities, Done, Entry, EntryCounts, EntryId, Event, Fence, FlowOp, Generation, OpTag,
-    Refusal, TableKind,
+    Capabilities, Done, Entry, EntryCounts, EntryId, Event, Fence, FlowOp, Found, Generation,
+    Inspected, OpTag, Refusal, TableKind,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line};
@@ -50,6 +50,11 @@ pub(crate) struct ModelCard {
     queue: VecDeque<FlowOp>,
     answers: Vec<Event>,
     pub(crate) faults: Faults,
+    /// Entries that its driver believes to be there, and the last of them that was read back.
+    known: BTreeSet<EntryId>,
+    inspected: EntryId,
+    /// Output port and packets not swept of entries that have vanished.
+    pub(crate) vanished: Vec<(PortNo, u64)>,
     /// Counts in completions not handed out: by tag, output port and packets since the last sweep.
     pub(crate) unsaid: BTreeMap<OpTag, (PortNo, u64)>,
     /// Misses that software has sent on, as it told the host.
@@ -74,6 +79,9 @@ impl ModelCard {
             queue: VecDeque::new(),
             answers: Vec::new(),
             faults,
+            known: BTreeSet::new(),
+            inspected: EntryId(0),
+            vanished: Vec::new(),
             unsaid: BTreeMap::new(),
             processed: 0,
             forwarded: 0,
@@ -104,6 +112,7 @@ impl ModelCard {
             self.entries.values().filter(|h| h.holding).map(|h| h.entry.id).collect();
         for id in held {
             if random.once_in(self.faults.cancel_hold) {
+                self.known.remove(&id);
                 let held = self.entries.remove(&id).expect("listed above");
                 self.returned.extend(held.queue);
                 self.answers.push(Event::HoldCancelled { id });
@@ -143,6 +152,9 @@ impl ModelCard {
                 Ok(Done::default())
             }
             FlowOp::Release { id, .. } => self.release(id),
+            FlowOp::Inspect { .. } => {
+                Ok(Done { inspected: Some(self.inspect()), ..Done::default() })
+            }
         })
     }
 
@@ -178,10 +190,11 @@ impl ModelCard {
             counts: Counts::default(),
             swept: Counts::default(),
         };
+        self.known.insert(held.entry.id);
         self.entries.insert(held.entry.id, held);
         let mut fence = Fence::default();
         fence.delivered[0] = self.delivered;
-        Ok(Done { counts: None, fence: hold.then_some(fence) })
+        Ok(Done { fence: hold.then_some(fence), ..Done::default() })
     }
 
     fn delete(
@@ -194,7 +207,10 @@ impl ModelCard {
         if until.is_none() && random.once_in(self.faults.refuse_delete) {
             return Some(Err(Refusal::Card(9)));
         }
-        let Some(held) = self.entries.get_mut(&id) else { return Some(Err(Refusal::NoEntry)) };
+        let Some(held) = self.entries.get_mut(&id) else {
+            self.known.remove(&id);
+            return Some(Err(Refusal::NoEntry));
+        };
         if let Some(until) = until.filter(|until| *until > self.generation) {
             held.until = Some((until, tag));
             return None;
@@ -203,11 +219,34 @@ impl ModelCard {
     }
 
     fn take(&mut self, tag: OpTag, id: EntryId) -> Done {
+        self.known.remove(&id);
         let held = self.entries.remove(&id).expect("the caller looked");
         let unsaid = held.counts.packets - held.swept.packets;
         self.unsaid.insert(tag, (held.entry.edit.outputs[0], unsaid));
         self.returned.extend(held.queue);
-        Done { counts: self.capabilities.counters.then_some(held.counts), fence: None }
+        let counts = self.capabilities.counters.then_some(held.counts);
+        Done { counts, ..Done::default() }
+    }
+
+    /// Reads the next entry back.
+    fn inspect(&mut self) -> Inspected {
+        let next = self.known.range(EntryId(self.inspected.0 + 1)..).next().copied();
+        self.inspected = next.unwrap_or(EntryId(0));
+        let missing = next.filter(|id| !self.entries.contains_key(id));
+        Inspected {
+            found: missing.map_or(Found::AsWritten, Found::Missing),
+            is_last: next.is_none(),
+        }
+    }
+
+    /// An entry that serves and is not on its way out vanishes, and nobody is told.
+    pub(crate) fn vanish(&mut self) -> Option<EntryId> {
+        let settled = |h: &&Held| !h.holding && h.until.is_none();
+        let id = self.entries.values().find(settled)?.entry.id;
+        let held = self.entries.remove(&id)?;
+        let unswept = held.counts.packets - held.swept.packets;
+        self.vanished.push((held.entry.edit.outputs[0], unswept));
+        Some(id)
     }
 
     fn commit(&mut self, generation: Generation) {

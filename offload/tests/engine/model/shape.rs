@@ -48,6 +48,7 @@ impl Shape {
             hold_frames: if self.hold { 64 } else { 0 },
             queues: 1,
             mirror: false,
+            read_back: true,
         }
     }
 }

@@ -6,7 +6,9 @@ use super::shape::{PORTS, Shape, output_of, pipeline};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{CounterSink, DeathCause, Epoch, Event, Fence, Generation, Sweep};
+use twinpath_flow::card::{
+    CounterSink, DeathCause, EntryId, Epoch, Event, Fence, Generation, Sweep,
+};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, MaskedKey};
@@ -173,6 +175,18 @@ impl World {
             *self.lost_by_rule.entry(rule).or_default() += lost;
             self.lost += lost;
         }
+    }
+
+    /// An entry vanishes from the card, with what it counted since the last sweep.
+    pub(crate) fn vanish(&mut self) -> Option<EntryId> {
+        let card = self.card.as_mut()?;
+        let id = card.vanish();
+        for (port, lost) in std::mem::take(&mut card.vanished) {
+            let rule = RuleId(u32::from(port.0) - 10);
+            *self.lost_by_rule.entry(rule).or_default() += lost;
+            self.lost += lost;
+        }
+        id
     }
 
     pub(crate) fn kill_card(&mut self) {
