@@ -21,7 +21,8 @@ impl Passed<'_> {
     /// Adds to `mask` what keeps every rule that would have beaten the winner from matching.
     pub(super) fn exclude_better(&self, mask: &mut Key, scratch: &mut Scratch) {
         let Self { visit, table, .. } = self;
-        let is_better = |group: &Group| visit.winner.is_none_or(|winner| group.places[0] < winner);
+        let place = visit.winner.map(|winner| winner.place);
+        let is_better = |group: &Group| place.is_none_or(|place| group.places[0] < place);
         // Groups are in the order of their first places.
         let better = table.groups.partition_point(is_better);
         if better == 0 {
@@ -31,6 +32,14 @@ impl Passed<'_> {
         open.clear();
         open.resize(table.indexed.div_ceil(64).max(1), 0);
         fill(&mut open, better.min(table.indexed));
+        // All bits of the winner's own mask are known.
+        if let Some(winner) = visit.winner.filter(|winner| winner.group < table.indexed) {
+            remove(&mut open, winner.group);
+        }
+        if better <= table.indexed && first(&open, 0).is_none() {
+            scratch.candidates = open;
+            return;
+        }
         let mut known = visit.state.known(mask);
         self.exclude_known(&known, &mut open, scratch);
         while let Some(index) = first(&open, 0) {
@@ -98,7 +107,7 @@ impl Passed<'_> {
         if group.is_decided_by(&known) {
             return;
         }
-        let winner = self.visit.winner;
+        let winner = self.visit.winner.map(|winner| winner.place);
         let mut open = std::mem::take(&mut scratch.open);
         open.clear();
         if group.places.len() <= FEW {

@@ -1,5 +1,6 @@
 //! Rules of one mask.
 
+use super::compact::Compact;
 use super::state::State;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -24,12 +25,8 @@ pub(super) struct Group {
     pub(super) dimensions: Vec<u16>,
     /// The fields they match and the bits of each.
     pub(super) fields: Vec<(Field, u128)>,
-    /// Words of the key that the mask has bits in.
-    words: Vec<(usize, u64)>,
-    /// Those words of each rule's value, in the order of places.
-    values: Vec<u64>,
-    /// The first place by masked values.
-    exact: HashMap<(Key, u64), u32, FixedState>,
+    /// Their values, in the order of places.
+    values: Compact,
     /// For many rules: places by the value of each of [`Self::fields`].
     by_value: Vec<HashMap<u128, Vec<u32>, FixedState>>,
 }
@@ -43,13 +40,10 @@ impl Group {
             (first.key.mask, first.metadata_mask)
         };
         let state = FixedState::with_seed(seed);
-        let words = words_of(&mask);
-        let mut values = Vec::with_capacity(places.len() * words.len());
-        let mut exact = HashMap::with_capacity_and_hasher(places.len(), state.clone());
+        let mut values = Compact::new(&mask, metadata_mask, places.len(), seed);
         for place in &places {
             let matching = matching(*place);
-            values.extend(words.iter().map(|(index, _)| word(&matching.key.value, *index)));
-            exact.entry((matching.key.value, matching.metadata)).or_insert(*place);
+            values.push(&matching.key.value, matching.metadata);
         }
         let used = FIELDS.iter().map(|spec| (spec.field, mask.get(spec.field)));
         let fields: Vec<(Field, u128)> = used.filter(|(_, bits)| *bits != 0).collect();
@@ -65,28 +59,20 @@ impl Group {
             }
         }
         let dimensions = Vec::new();
-        Self { mask, metadata_mask, places, dimensions, fields, words, values, exact, by_value }
+        Self { mask, metadata_mask, places, dimensions, fields, values, by_value }
     }
 
     /// The best place of a rule that matches.
     pub(super) fn lookup(&self, key: &Key, metadata: u64) -> Option<u32> {
-        self.exact.get(&(key.and(&self.mask), metadata & self.metadata_mask)).copied()
+        self.values.find(key, metadata).map(|number| self.places[number])
     }
 
     /// Of the first `better` places those whose rules agree with a packet on all `known` bits.
     pub(super) fn undecided(&self, better: usize, key: &Key, known: &Key, open: &mut Vec<u32>) {
         open.clear();
-        for (place, value) in
-            self.places[..better].iter().zip(self.values.chunks(self.words.len().max(1)))
-        {
-            let differs =
-                self.words.iter().zip(value).fold(0, |differs, ((index, mask), value)| {
-                    differs | ((word(key, *index) ^ value) & mask & word(known, *index))
-                });
-            if differs == 0 {
-                open.push(*place);
-            }
-        }
+        let agrees = |(number, _): &(usize, &u32)| self.values.agrees(*number, key, known);
+        let places = self.places[..better].iter().enumerate();
+        open.extend(places.filter(agrees).map(|(_, place)| *place));
     }
 
     /// With many rules: the field whose value in `key` the fewest rules want, and their places.
@@ -100,7 +86,7 @@ impl Group {
 
     /// Whether all bits that the rules match are among `known`.
     pub(super) fn is_decided_by(&self, known: &Key) -> bool {
-        self.words.iter().all(|(index, mask)| mask & !word(known, *index) == 0)
+        self.values.is_decided_by(known)
     }
 
     /// How many places are before the winner's, which may be none.
@@ -115,14 +101,4 @@ impl Group {
 pub(super) fn other_metadata(rule: &PlacedRule, state: &State) -> bool {
     let matching = &rule.rule.matching;
     state.metadata & matching.metadata_mask != matching.metadata
-}
-
-fn words_of(mask: &Key) -> Vec<(usize, u64)> {
-    (0..16).map(|index| (index, word(mask, index))).filter(|(_, word)| *word != 0).collect()
-}
-
-/// A word of 8 bytes of both key lines.
-fn word(key: &Key, index: usize) -> u64 {
-    let line = if index < 8 { &key.head } else { &key.tail };
-    line.0.as_chunks::<8>().0.get(index % 8).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }

@@ -6,6 +6,7 @@
 //! comes first, the exclusions after it, so that these can use all bits of the path.
 
 mod action_set;
+mod compact;
 mod compose;
 mod deciding;
 mod dimension;
@@ -148,10 +149,10 @@ impl SlowPath {
             let winner = table.lookup(&composer.state, paths, scratch);
             let state = composer.state;
             scratch.visits.push(Visit { state, table: number, winner, paths });
-            let Some(place) = winner else {
+            let Some(winner) = winner else {
                 break;
             };
-            let winner = &self.pipeline.table(number)[place as usize];
+            let winner = &self.pipeline.table(number)[winner.place as usize];
             scratch.flow.rules.push(winner.id);
             composer.constrain(&winner.rule.matching.key.mask);
             composer.execute(&winner.rule.instructions)?;

@@ -14,6 +14,13 @@ pub(super) struct Path {
     pub(super) end: usize,
 }
 
+/// A rule that won.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Winner {
+    pub(super) group: usize,
+    pub(super) place: u32,
+}
+
 /// A packet in front of a table it has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
@@ -21,8 +28,8 @@ pub(super) struct Visit {
     pub(super) state: State,
     /// The table.
     pub(super) table: u8,
-    /// Place of the rule that won, if one matched.
-    pub(super) winner: Option<u32>,
+    /// Group and place of the rule that won, if one matched.
+    pub(super) winner: Option<Winner>,
     /// Its first path.
     pub(super) paths: usize,
 }

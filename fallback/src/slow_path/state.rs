@@ -28,6 +28,8 @@ pub(super) struct State {
     decrements: u8,
     /// Nothing was changed: each bit is that of the received key.
     is_as_received: bool,
+    /// Tags were pushed or popped.
+    are_tags_moved: bool,
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             tags: [Tag::Received(Field::VlanTci), Tag::Received(Field::InnerVlanTci)],
             decrements: 0,
             is_as_received: true,
+            are_tags_moved: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl State {
         for key in [&mut self.key, &mut self.written] {
             key.set(Field::InnerVlanTci, key.get(Field::VlanTci));
         }
+        self.are_tags_moved = true;
         self.tags = [Tag::Constant, self.tags[0]];
         self.set(Field::VlanTci, u128::from(tci), 0xffff);
         self.set(Field::InnerVlanTpid, 0, 0xffff);
@@ -85,6 +89,7 @@ impl State {
         for key in [&mut self.key, &mut self.written] {
             key.set(Field::VlanTci, key.get(Field::InnerVlanTci));
         }
+        self.are_tags_moved = true;
         self.tags = [self.tags[1], Tag::Constant];
         self.set(Field::InnerVlanTci, 0, 0xffff);
         self.set(Field::InnerVlanTpid, 0, 0xffff);
@@ -100,6 +105,13 @@ impl State {
         if self.decrements > 0 && mask.get(Field::IpTtl) != 0xff {
             known.set(Field::IpTtl, 0);
         }
+        if self.are_tags_moved {
+            self.known_tags(mask, &mut known);
+        }
+        known.or(&self.written)
+    }
+
+    fn known_tags(&self, mask: &Key, known: &mut Key) {
         for (tag, field) in self.tags.iter().zip([Field::VlanTci, Field::InnerVlanTci]) {
             let bits = match tag {
                 Tag::Received(origin) => mask.get(*origin),
@@ -107,7 +119,6 @@ impl State {
             };
             known.set(field, bits);
         }
-        known.or(&self.written)
     }
 
     /// Adds to `mask` what received packets must agree on with the one at hand for the bits `bits`
@@ -124,6 +135,13 @@ impl State {
         if self.decrements > 0 && needed.get(Field::IpTtl) != 0 {
             needed.set(Field::IpTtl, 0xff);
         }
+        if self.are_tags_moved {
+            self.needed_tags(&mut needed);
+        }
+        *mask = mask.or(&needed);
+    }
+
+    fn needed_tags(&self, needed: &mut Key) {
         let tags = [Field::VlanTci, Field::InnerVlanTci].map(|field| {
             let bits = needed.get(field);
             needed.set(field, 0);
@@ -134,15 +152,23 @@ impl State {
                 needed.or_field(*origin, bits);
             }
         }
-        *mask = mask.or(&needed);
     }
 
     /// As [`Self::constrain`], for bits of one field.
     pub(super) fn constrain_field(&self, field: Field, bits: u128, mask: &mut Key) {
-        if self.is_as_received {
-            mask.or_field(field, bits);
-        } else {
-            self.constrain(&Key::ZERO.with(field, bits), mask);
+        let is_tag = matches!(field, Field::VlanTci | Field::InnerVlanTci);
+        if self.are_tags_moved && is_tag {
+            return self.constrain(&Key::ZERO.with(field, bits), mask);
+        }
+        let mut needed = bits;
+        if !self.is_as_received {
+            needed &= !self.written.get(field);
+            if field == Field::IpTtl && self.decrements > 0 && needed != 0 {
+                needed = 0xff;
+            }
+        }
+        if needed != 0 {
+            mask.or_field(field, needed);
         }
     }
 }
@@ -150,7 +176,7 @@ impl State {
 /// The bits of `line` that are not in `other`.
 fn without(line: &Line, other: &Line) -> Line {
     let mut rest = *line;
-    for (byte, other) in rest.0.iter_mut().zip(other.0) {
+    for (byte, other) in rest.0.iter_mut().zip(&other.0) {
         *byte &= !other;
     }
     rest

@@ -3,7 +3,7 @@
 
 use super::dimension::{Dimension, Level, Subject};
 use super::group::Group;
-use super::scratch::{Path, Scratch};
+use super::scratch::{Path, Scratch, Winner};
 use super::sets::{Sets, add, first, keep, meet};
 use super::state::State;
 use std::collections::{BTreeMap, HashMap};
@@ -71,9 +71,14 @@ impl Table {
         table
     }
 
-    /// The place of the rule that wins. The ways through the dimensions are kept in `scratch`, from
+    /// The rule that wins. The ways through the dimensions are kept in `scratch`, from
     /// the path `paths` on, one for each dimension.
-    pub(super) fn lookup(&self, state: &State, paths: usize, scratch: &mut Scratch) -> Option<u32> {
+    pub(super) fn lookup(
+        &self,
+        state: &State,
+        paths: usize,
+        scratch: &mut Scratch,
+    ) -> Option<Winner> {
         scratch.paths.resize(paths + self.dimensions.len(), Path::default());
         let mut candidates = std::mem::take(&mut scratch.candidates);
         candidates.clear();
@@ -85,23 +90,27 @@ impl Table {
                 keep(&mut candidates, self.sets.row(last.row));
             }
         }
-        let mut best = None;
-        let mut look = |group: &Group| {
-            if best.is_some_and(|best| best < group.places[0]) {
+        let mut best: Option<Winner> = None;
+        let mut look = |index: usize| {
+            let group = &self.groups[index];
+            if best.is_some_and(|best| best.place < group.places[0]) {
                 return false;
             }
             let found = group.lookup(&state.key, state.metadata);
-            best = best.into_iter().chain(found).min();
+            let better = |place: &u32| best.is_none_or(|best| *place < best.place);
+            if let Some(place) = found.filter(better) {
+                best = Some(Winner { group: index, place });
+            }
             true
         };
         let mut from = 0;
         while let Some(index) = first(&candidates, from) {
-            if !look(&self.groups[index]) {
+            if !look(index) {
                 break;
             }
             from = index + 1;
         }
-        let _ = self.groups[self.indexed..].iter().all(look);
+        let _ = (self.indexed..self.groups.len()).all(look);
         scratch.candidates = candidates;
         best
     }

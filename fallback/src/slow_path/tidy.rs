@@ -9,10 +9,24 @@ use twinpath_flow::steps::Step;
 pub(super) fn tidy(steps: &mut Vec<Step>, matching: &MaskedKey) {
     let last = steps.iter().rposition(emits).map_or(0, |last| last + 1);
     steps.truncate(last);
-    if steps.iter().any(|step| matches!(step, Step::Set { .. })) {
+    if may_be_idle(steps, matching) {
         remove_overwritten(steps);
         remove_unchanging(steps, matching);
     }
+}
+
+/// Whether some set could be idle: its bits are known, or set twice, or of a pushed tag.
+fn may_be_idle(steps: &[Step], matching: &MaskedKey) -> bool {
+    let mut fields = 0_u32;
+    steps.iter().any(|step| match *step {
+        Step::Set { field, mask, .. } => {
+            let is_again = fields >> field as u32 & 1 != 0;
+            fields |= 1 << field as u32;
+            is_again || matching.mask.get(field) & mask == mask
+        }
+        Step::PushVlan(_) => true,
+        _ => false,
+    })
 }
 
 const fn emits(step: &Step) -> bool {
