@@ -14,6 +14,7 @@ use crate::slow_path::SlowPath;
 use crate::store::{Hot, Serves, Store};
 use crate::tuple_space::TupleSpace;
 use burst::Lane;
+use std::ops::Range;
 use std::sync::Arc;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
@@ -259,6 +260,20 @@ impl SoftwarePath {
     /// Counters of all flows.
     pub fn usages(&self) -> impl Iterator<Item = (FlowId, Usage)> {
         self.store.indices().map(|index| (self.store.id(index), self.store.hot(index).usage()))
+    }
+
+    /// Counters of the flows in some slots, for those that may not stop for all of them at once.
+    /// Slots beyond [`Self::slot_count`] are free.
+    pub fn usages_in(&self, slots: Range<u32>) -> impl Iterator<Item = (FlowId, Usage)> {
+        let slots = slots.start..slots.end.min(self.slot_count());
+        let taken = slots.filter(|index| self.store.is_taken(*index));
+        taken.map(|index| (self.store.id(index), self.store.hot(index).usage()))
+    }
+
+    /// Slots that flows have been in so far.
+    #[must_use]
+    pub fn slot_count(&self) -> u32 {
+        u32::try_from(self.store.slots()).unwrap_or(u32::MAX)
     }
 
     fn view(&self, index: u32) -> FlowView {

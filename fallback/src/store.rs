@@ -161,6 +161,11 @@ impl Store {
         &self.slots.at(index).head
     }
 
+    /// Whether there is a flow in a slot, which exists.
+    pub(crate) fn is_taken(&self, index: u32) -> bool {
+        self.hot(index).serves != Serves::NONE
+    }
+
     /// Number of slots.
     #[inline(always)]
     pub(crate) const fn slots(&self) -> usize {

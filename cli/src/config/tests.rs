@@ -75,6 +75,12 @@ fn every_fault_names_file_line_and_column() {
         ("number = 2", "number = 70000", "9:10: port number \"70000\" is not between 1 and 65279"),
         ("number = 2", "# none", "8:1: [[port]] needs \"number\""),
         ("workers = 2", "workers = 17", "4:11: workers \"17\" is not between 1 and 16"),
+        ("workers = 2", "cpus = [1, 1]", "4:12: cpus \"1\" is not a number below 1024, once"),
+        (
+            "workers = 2",
+            "poll = \"bussy\"",
+            "4:8: unknown poll \"bussy\" (did you mean \"busy\"?); expected \"adaptive\" or \"busy\"",
+        ),
         (
             "over = 1",
             "over = 3",

@@ -54,3 +54,44 @@ impl Bell {
         self.descriptor.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::sync::Arc;
+    use twinpath_fallback::ring::ring;
+
+    #[test]
+    fn nobody_sleeps_through_what_was_put_there() {
+        const COUNT: u32 = 20_000;
+        let bell = Arc::new(Bell::new().unwrap());
+        let (mut producer, mut consumer) = ring(4);
+        let ringer = Arc::clone(&bell);
+        let filler = std::thread::spawn(move || {
+            for number in 0..COUNT {
+                while producer.push(number).is_err() {
+                    std::thread::yield_now();
+                }
+                producer.publish();
+                ringer.ring();
+            }
+        });
+        let mut taken = 0;
+        while taken < COUNT {
+            if consumer.pop().is_some() {
+                taken += 1;
+                continue;
+            }
+            bell.lie_down();
+            if consumer.is_empty() {
+                let mut descriptors = [PollFd::from_borrowed_fd(bell.descriptor(), PollFlags::IN)];
+                let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+                let woken = poll(&mut descriptors, Some(&patience)).unwrap();
+                assert_eq!(woken, 1, "slept through number {taken}");
+            }
+            bell.get_up();
+        }
+        filler.join().unwrap();
+    }
+}

@@ -8,18 +8,17 @@
 //! its last one. A change of rules is two such rounds, prepare and commit; in between packets of
 //! either generation are decided, each by its own.
 //!
-//! Flows of all workers have different identities: the slot times the number of workers plus the
-//! worker's number.
+//! Flows of all workers have different identities ([`flows`]).
 
 mod bell;
 mod cpus;
+mod flows;
 mod mesh;
 mod order;
 mod worker;
 
 use super::brain::Brain;
 use super::forwarder::Fates;
-use super::keeper::FlowKeeper;
 use super::ports::{PortTotals, Ports};
 use super::software::{NO_CONTROLLER_BUFFER, Software};
 use crate::clock::Clock;
@@ -27,6 +26,7 @@ use crate::config::Config;
 use crate::statistics::WorkerView;
 use anyhow::{Context as _, anyhow};
 use bell::Bell;
+use flows::global;
 use order::{Answer, News, Order, Reply, Standing};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -34,12 +34,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use twinpath_fallback::software_path::{PrepareError, Removed};
-use twinpath_flow::card::Generation;
-use twinpath_flow::key::Key;
-use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::port::PortNo;
-use twinpath_flow::steps::{Flow, FlowId};
+use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
 use twinpath_offload::io::Input;
 use worker::{Intake, Worker};
@@ -76,20 +72,6 @@ pub(crate) struct Crew {
     lost: Cell<Option<usize>>,
 }
 
-/// The flow that worker `index` of `count` calls `id`.
-fn global(id: FlowId, index: usize, count: usize) -> FlowId {
-    let (slot, index) = (usize::try_from(id.index).unwrap_or(usize::MAX), index);
-    let slot = u32::try_from(slot * count + index).expect("far fewer flows than 2^32 / 16");
-    FlowId { index: slot, generation: id.generation }
-}
-
-/// The worker, of `count`, that has the flow, and what it calls it.
-fn local(id: FlowId, count: usize) -> (usize, FlowId) {
-    let count = u32::try_from(count).expect("few workers");
-    let index = usize::try_from(id.index % count).expect("few workers");
-    (index, FlowId { index: id.index / count, generation: id.generation })
-}
-
 impl Crew {
     /// How many workers a configuration gets: not more than ports, each has at least one.
     pub(crate) fn size(config: &Config) -> usize {
@@ -108,6 +90,9 @@ impl Crew {
         brain: &Brain,
     ) -> anyhow::Result<(Self, Ports)> {
         let count = Self::size(config);
+        if count < usize::from(config.workers) {
+            tracing::warn!("workers = {}: {count} run, one for each port", config.workers);
+        }
         let cpus = cpus::assign(&config.cpus, count)?;
         let numbers: Vec<PortNo> = ports.lines().iter().map(|line| line.number).collect();
         let owners: Vec<_> = (0..).zip(&numbers).map(|(at, port)| (*port, at % count)).collect();
@@ -135,6 +120,7 @@ impl Crew {
                 replies: replies_end,
                 intake: Intake::Open,
                 news: News::default(),
+                counting: None,
                 dropped: HashMap::new(),
             };
             let cpu = cpus[index];
@@ -163,8 +149,11 @@ impl Crew {
         self.send(&mut order);
         let mut answers = Vec::with_capacity(self.hands.len());
         for index in 0..self.hands.len() {
+            let was_lost = self.lost.get().is_some();
             let Some(reply) = self.reply(index) else {
-                brain.events.error(now, format!("worker {index} does not answer"));
+                if !was_lost {
+                    brain.events.error(now, format!("worker {index} does not answer"));
+                }
                 break;
             };
             if let Some(news) = reply.news {
@@ -260,33 +249,6 @@ impl Crew {
         }
     }
 
-    /// Flows that are gone, by their names here.
-    fn gone(&self, answers: Vec<Answer>) -> Vec<Removed> {
-        let count = self.hands.len();
-        let rename = |(index, answer)| {
-            let Answer::Gone(removed) = answer else { return Vec::new() };
-            let rename =
-                |removed: Removed| Removed { id: global(removed.id, index, count), ..removed };
-            removed.into_iter().map(rename).collect()
-        };
-        answers.into_iter().enumerate().flat_map(rename).collect()
-    }
-
-    /// Stale flows, by their names here.
-    fn stale(&self, answers: Vec<Answer>) -> Result<Vec<FlowId>, PrepareError> {
-        let mut stale = Vec::new();
-        for (index, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Answer::Stale(ids) => {
-                    stale.extend(ids.into_iter().map(|id| global(id, index, self.hands.len())));
-                }
-                Answer::Refused(error) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(stale)
-    }
-
     /// Brings the ports' counters up to date with what workers last said.
     fn show(&self, ports: &mut Ports) {
         let mut totals: HashMap<PortNo, PortTotals> = HashMap::new();
@@ -373,70 +335,6 @@ impl Crew {
     }
 }
 
-impl FlowKeeper for Crew {
-    fn prepare(
-        &mut self,
-        now: Time,
-        brain: &mut Brain,
-        generation: Generation,
-        pipeline: &Arc<Pipeline>,
-    ) -> Result<Vec<FlowId>, PrepareError> {
-        let order = |_| Order::Prepare(generation, Arc::clone(pipeline));
-        let answers = self.ask(now, brain, order);
-        self.stale(answers)
-    }
-
-    fn commit(&mut self, now: Time, brain: &mut Brain, generation: Generation) -> Vec<Removed> {
-        let answers = self.ask(now, brain, |_| Order::Commit(generation));
-        self.gone(answers)
-    }
-
-    fn remove(&mut self, id: FlowId) -> Option<Removed> {
-        let (index, id) = local(id, self.hands.len());
-        self.removals[index].push(id);
-        None
-    }
-
-    fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain) {
-        let answers = self.ask(now, brain, |_| Order::Count(since));
-        for (index, answer) in answers.into_iter().enumerate() {
-            let Answer::Counts(flows) = answer else { continue };
-            for (id, counts, last_used) in flows {
-                let id = global(id, index, self.hands.len());
-                let last_used = Some(last_used);
-                brain.tell(now, Input::SoftwareCounts { id, counts, last_used });
-            }
-        }
-        brain.tell(now, Input::SoftwareReported);
-    }
-
-    fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)> {
-        let answers = self.question(&Order::Find(Box::new(*key)));
-        answers.into_iter().enumerate().find_map(|(index, answer)| match answer {
-            Answer::Found(Some((id, flow))) => Some((global(id, index, self.hands.len()), flow)),
-            _ => None,
-        })
-    }
-
-    fn flow_for(&self, key: &Key) -> Option<Flow> {
-        let answers = self.question(&Order::Translate(Box::new(*key)));
-        answers.into_iter().find_map(|answer| match answer {
-            Answer::Translated(flow) => flow.map(|flow| *flow),
-            _ => None,
-        })
-    }
-
-    fn stale_under(&self, pipeline: &Arc<Pipeline>) -> Vec<FlowId> {
-        let answers = self.question(&Order::StaleUnder(Arc::clone(pipeline)));
-        self.stale(answers).unwrap_or_default()
-    }
-
-    fn flow_counts(&self) -> (usize, u64) {
-        let flows = self.standings.iter().map(|standing| standing.flows).sum();
-        (flows, self.standings.iter().map(|standing| standing.made).sum())
-    }
-}
-
 impl Drop for Crew {
     /// Ends workers that were not told to: their orders end with this.
     fn drop(&mut self) {
@@ -453,17 +351,36 @@ impl Drop for Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twinpath_flow::port::PortTable;
+
+    /// A worker that answers nothing and is gone.
+    fn dead() -> Hand {
+        let (orders, _) = sync_channel(1);
+        let (_, replies) = sync_channel(1);
+        let bell = Arc::new(Bell::new().unwrap());
+        Hand { orders, replies, bell, thread: None }
+    }
 
     #[test]
-    fn flows_of_all_workers_have_different_names_that_lead_back() {
-        let mut names = std::collections::HashSet::new();
-        for index in 0..3 {
-            for slot in 0..100 {
-                let id = FlowId { index: slot, generation: 7 };
-                let name = global(id, index, 3);
-                assert!(names.insert(name));
-                assert_eq!(local(name, 3), (index, id));
-            }
-        }
+    fn a_worker_that_is_gone_ends_the_run_with_an_error() {
+        let table = Arc::new(PortTable::new(Vec::new()).unwrap());
+        let settings = twinpath_offload::Settings::default();
+        let mut brain = Brain::new(table, Vec::new(), settings, Time(0));
+        let mut crew = Crew {
+            hands: vec![dead(), dead()],
+            places: vec![(None, vec![1]), (None, vec![2])],
+            standings: vec![Standing::default(); 2],
+            removals: vec![Vec::new(); 2],
+            news_due: Time(0),
+            lost: Cell::new(None),
+        };
+        let mut ports = Ports::new(Vec::new());
+        assert!(!crew.is_over());
+        crew.advance(Time(1), &mut brain, &mut ports);
+        assert!(crew.is_over());
+        let error = crew.end(Time(2), &mut brain, &mut ports).unwrap_err();
+        assert_eq!(error.to_string(), "worker 0 does not answer");
+        let told = brain.events.happenings();
+        assert_eq!(told.iter().filter(|event| event.text.contains("does not answer")).count(), 1);
     }
 }

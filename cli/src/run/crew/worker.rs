@@ -18,10 +18,14 @@ use twinpath_fallback::outbox::DropCause;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::port::{PortNo, PortTable};
+use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
 
 /// How long a worker without work looks again before it sleeps.
 const SPIN: Duration = Duration::from_micros(20);
+
+/// Slots of flows looked at between two bursts when counts are asked for: about 50 µs.
+const COUNTED_MAX: u32 = 4096;
 
 /// How long it sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -33,6 +37,15 @@ pub(super) enum Intake {
     Open,
     /// No more.
     Closed,
+}
+
+/// Counts that were asked for and are being gathered.
+#[derive(Debug)]
+pub(super) struct Counting {
+    since: Option<Time>,
+    /// Next slot to look at.
+    next: u32,
+    found: Vec<(FlowId, Counts, Time)>,
 }
 
 /// A worker. Everything in it is its own but the ends of rings and channels.
@@ -55,6 +68,8 @@ pub(super) struct Worker {
     pub(super) replies: SyncSender<Reply>,
     pub(super) intake: Intake,
     pub(super) news: News,
+    /// Counts on the way.
+    pub(super) counting: Option<Counting>,
     /// Frames for others' ports that did not leave.
     pub(super) dropped: HashMap<PortNo, u64>,
 }
@@ -73,7 +88,8 @@ impl Worker {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
-            if self.round(now) > 0 {
+            self.count();
+            if self.round(now) > 0 || self.counting.is_some() {
                 idle_since = None;
                 continue;
             }
@@ -181,7 +197,10 @@ impl Worker {
             matches!(order, Order::Find(_) | Order::Translate(_) | Order::StaleUnder(_));
         let answer = match order {
             Order::Report => Answer::Done,
-            Order::Count(since) => Answer::Counts(self.counts(since)),
+            Order::Count(since) => {
+                self.counting = Some(Counting { since, next: 0, found: Vec::new() });
+                return;
+            }
             Order::Prepare(generation, pipeline) => match path.prepare(generation, pipeline) {
                 Ok(stale) => {
                     self.generation = generation;
@@ -206,14 +225,24 @@ impl Worker {
         self.reply(news, answer);
     }
 
-    /// Counts of the flows used since then.
-    fn counts(&self, since: Option<Time>) -> Vec<(twinpath_flow::steps::FlowId, Counts, Time)> {
-        let views = self.software.path.flows();
-        let used = views.filter(|view| {
-            let is_recent = since.is_none_or(|since| view.usage.last_used >= since);
-            is_recent && view.usage.counts != Counts::default()
+    /// Goes on gathering counts, a bounded number of flows; answers when all are there.
+    fn count(&mut self) {
+        let Some(mut counting) = self.counting.take() else { return };
+        let path = &self.software.path;
+        let end = counting.next.saturating_add(COUNTED_MAX);
+        let since = counting.since;
+        let used = path.usages_in(counting.next..end).filter(|(_, usage)| {
+            let is_recent = since.is_none_or(|since| usage.last_used >= since);
+            is_recent && usage.counts != Counts::default()
         });
-        used.map(|view| (view.id, view.usage.counts, view.usage.last_used)).collect()
+        counting.found.extend(used.map(|(id, usage)| (id, usage.counts, usage.last_used)));
+        if end < path.slot_count() {
+            counting.next = end;
+            self.counting = Some(counting);
+        } else {
+            let news = Some(self.take_news());
+            self.reply(news, Answer::Counts(counting.found));
+        }
     }
 
     fn take_news(&mut self) -> Box<News> {
