@@ -57,6 +57,8 @@ struct Work {
     has_tail: bool,
     /// Why it is dropped unread.
     refused: Option<DropCause>,
+    /// Whether it is to be looked up.
+    is_wanted: bool,
     /// How far its flow's program got; `None` when it was not begun.
     progress: Option<Progress>,
 }
@@ -73,14 +75,9 @@ impl Work {
         serves: Serves::CURRENT,
         has_tail: false,
         refused: None,
+        is_wanted: false,
         progress: None,
     };
-
-    /// Whether it is to be looked up.
-    #[inline(always)]
-    fn is_wanted(&self) -> bool {
-        self.refused.is_none() && self.parsed.standing == Standing::Plain
-    }
 }
 
 const EMPTY_LAYOUT: twinpath_flow::parse::Layout = twinpath_flow::parse::Layout {
@@ -100,8 +97,9 @@ const EMPTY_LAYOUT: twinpath_flow::parse::Layout = twinpath_flow::parse::Layout 
 struct Entrance {
     port: PortNo,
     serves: Serves,
-    /// Longest frame; `None` when it is no physical port.
-    mtu: Option<usize>,
+    /// Length from which on it refuses frames, and why: 0 when it is no physical port.
+    too_long: usize,
+    refuses: DropCause,
     /// Whether a tunnel rides over it.
     has_tunnels: bool,
 }
@@ -138,25 +136,20 @@ impl SoftwarePath {
 
     #[inline(always)]
     fn parse_all<I: Isa, W: Watch>(&self, burst: &[Packet], lane: &mut Lane, watch: &mut W) {
-        let mut entrance: Option<Entrance> = None;
+        let Some(first) = burst.first() else { return };
+        // Most bursts come in on one port, and most of the time there is one generation.
+        let mut from = self.entrance(first.port, self.serves(first));
+        let is_changing = self.next.is_some();
         let mut hint = I::Hint::default();
         for (packet, work) in burst.iter().zip(lane.works.iter_mut()) {
-            work.serves = match &self.next {
-                Some(next) if packet.generation >= next.generation => Serves::NEXT,
-                _ => Serves::CURRENT,
-            };
-            let same = |one: &Entrance| one.port == packet.port && one.serves == work.serves;
-            let from = match entrance.filter(same) {
-                Some(known) => known,
-                None => *entrance.insert(self.entrance(packet.port, work.serves)),
-            };
-            work.flow = NONE;
-            work.refused = match from.mtu {
-                None => Some(DropCause::NoPort),
-                Some(mtu) if packet.len() > mtu => Some(DropCause::MtuIn),
-                Some(_) => None,
-            };
-            if work.refused.is_some() {
+            let serves = if is_changing { self.serves(packet) } else { Serves::CURRENT };
+            if packet.port != from.port || serves != from.serves {
+                from = self.entrance(packet.port, serves);
+            }
+            (work.serves, work.flow, work.refused) = (serves, NONE, None);
+            if packet.len() >= from.too_long {
+                work.refused = Some(from.refuses);
+                work.is_wanted = false;
                 continue;
             }
             let read = I::read(packet.first_line(), packet.len(), packet.port, &mut hint);
@@ -169,6 +162,7 @@ impl SoftwarePath {
                     }
                     work.parsed.layout = quick.layout;
                     work.parsed.standing = Standing::Plain;
+                    work.is_wanted = true;
                 }
                 None => self.parse_whole(packet, work),
             }
@@ -202,6 +196,15 @@ impl SoftwarePath {
             work.parsed = parse(frame, port, ports);
         }
         work.has_tail = !work.parsed.key.tail.is_zero();
+        work.is_wanted = work.parsed.standing == Standing::Plain;
+    }
+
+    /// The generation that decides a packet.
+    fn serves(&self, packet: &Packet) -> Serves {
+        match &self.next {
+            Some(next) if packet.generation >= next.generation => Serves::NEXT,
+            _ => Serves::CURRENT,
+        }
     }
 
     fn entrance(&self, number: PortNo, serves: Serves) -> Entrance {
@@ -210,7 +213,8 @@ impl SoftwarePath {
         Entrance {
             port: number,
             serves,
-            mtu: port.map(|port| usize::from(port.mtu_in)),
+            too_long: port.map_or(0, |port| usize::from(port.mtu_in) + 1),
+            refuses: if port.is_some() { DropCause::MtuIn } else { DropCause::NoPort },
             has_tunnels: ports.tunnels().any(|(_, tunnel)| tunnel.over == number),
         }
     }
@@ -224,8 +228,8 @@ impl SoftwarePath {
     fn look_up_all<I: Isa>(&mut self, lane: &mut Lane, count: usize) {
         let Self { cache, store, tuples, totals, .. } = self;
         let works = &mut lane.works[..count];
-        let slots = store.slots();
-        for work in works.iter_mut().filter(|work| work.is_wanted()) {
+        let (slots, many) = (store.slots(), store.has_many_recipes());
+        for work in works.iter_mut().filter(|work| work.is_wanted) {
             let guess = cache.guess(work.hash).filter(|flow| (*flow as usize) < slots);
             if let Some(flow) = guess {
                 work.flow = flow;
@@ -234,12 +238,14 @@ impl SoftwarePath {
             }
         }
         lane.wanted.clear();
-        for (at, work) in (0_u8..).zip(works.iter_mut()).filter(|(_, work)| work.is_wanted()) {
+        for (at, work) in (0_u8..).zip(works.iter_mut()).filter(|(_, work)| work.is_wanted) {
             let right = work.flow != NONE
                 && tuples.decides::<I>(work.flow, &work.parsed.key, work.serves, store);
             if right {
                 totals.cache_hits += 1;
-                store.touch_recipe(work.flow);
+                if many {
+                    store.touch_recipe(work.flow);
+                }
             } else {
                 work.flow = NONE;
                 lane.wanted.push(at);
