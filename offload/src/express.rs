@@ -1,6 +1,6 @@
 //! Whether a card can express a flow: its edit, and the places where it could be.
 
-use crate::table::{Mask, Spot, Table};
+use crate::table::{Mask, Spot, Table, digest};
 use crate::why::{ActionLack, WhyNot};
 use std::sync::Arc;
 use twinpath_flow::card::{ActionCaps, TableId, TableKind};
@@ -120,21 +120,28 @@ pub(crate) fn spots(
             missing = missing.or_else(|| first_lacking(&mask.head, &table.caps.fields));
             continue;
         }
-        let own = Spot { table: id, value: flow.matching.value.head, mask: mask.head, whole: true };
+        let own = || {
+            let (value, mask) = (flow.matching.value.head, mask.head);
+            let digest = digest(&value, &mask);
+            Spot { table: id, value, mask, whole: true, digest }
+        };
         match (table.caps.kind, table.mask) {
-            (TableKind::Ternary, _) => spots.found.push(own),
+            (TableKind::Ternary, _) => spots.found.push(own()),
             (TableKind::Exact, Mask::None) => spots.unmasked = true,
             (TableKind::Exact, Mask::Wanted(bank)) => {
                 spots.mask_under_way |= mask.head.is_subset_of(&bank);
             }
             (TableKind::Exact, Mask::Draining(_) | Mask::Refused) => {}
-            (TableKind::Exact, Mask::Set(bank)) if bank == mask.head => spots.found.push(own),
+            (TableKind::Exact, Mask::Set(bank)) if bank == mask.head => {
+                spots.found.push(own());
+            }
             (TableKind::Exact, Mask::Set(bank)) => {
                 let covered = mask.head.is_subset_of(&bank);
                 wants_packet |= covered && key.is_none();
                 if let Some(key) = key.filter(|_| covered) {
                     let value = key.head.and(&bank);
-                    spots.found.push(Spot { table: id, value, mask: bank, whole: false });
+                    let digest = digest(&value, &bank);
+                    spots.found.push(Spot { table: id, value, mask: bank, whole: false, digest });
                 }
             }
         }

@@ -66,6 +66,8 @@ pub(crate) struct FlowRecord {
     pub(crate) trouble: Option<Box<Trouble>>,
     /// Kept out of the card: it treated a packet of the flow wrongly.
     pub(crate) quarantined: bool,
+    /// Its TCP connection has ended.
+    pub(crate) closing: bool,
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
     /// Counted by entries that are gone.
@@ -98,6 +100,7 @@ impl FlowRecord {
             since: now,
             trouble: None,
             quarantined: false,
+            closing: false,
             card_unknown: false,
             card: Counts { packets: 0, bytes: 0 },
             software: Counts { packets: 0, bytes: 0 },

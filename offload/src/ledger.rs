@@ -3,7 +3,7 @@
 use crate::entries::Entries;
 use crate::flows::{FlowIndex, FlowTable};
 use crate::heat::Heat;
-use crate::table::{Spot, Table, digest};
+use crate::table::{Spot, Table};
 use crate::tally::TallyId;
 use crate::under_way::UnderWay;
 use crate::view::EntryState;
@@ -198,7 +198,7 @@ impl Ledger {
     pub(crate) fn add(&mut self, now: Time, install: Install) -> EntryId {
         let id = self.entries.next_id();
         let Install { flow, spot, edit, ttl_threshold, from, heat, tally, drops } = install;
-        let digest = digest(&spot.value, &spot.mask);
+        let digest = spot.digest;
         let position = self.table_mut(spot.table).enter(id, digest);
         self.entries.insert(EntryRecord {
             id,
@@ -235,7 +235,7 @@ impl Ledger {
 
     /// The entry that matches just what a spot is for.
     pub(crate) fn holder(&self, spot: &Spot, flows: &FlowTable) -> Option<&EntryRecord> {
-        let id = self.table(spot.table).holder(digest(&spot.value, &spot.mask))?;
+        let id = self.table(spot.table).holder(spot.digest)?;
         let entry = self.entries.get(&id)?;
         // Equal digests of unequal matches are possible.
         (self.matching(entry, flows)? == matching(spot.value, spot.mask)).then_some(entry)

@@ -9,6 +9,7 @@
 
 mod budget;
 mod change;
+mod closing;
 mod cold;
 mod complete;
 mod count;

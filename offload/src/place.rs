@@ -39,6 +39,7 @@ impl Engine {
     /// A packet of the flow is in software: tries to place it.
     pub(crate) fn packet_seen(&mut self, index: FlowIndex, key: &Key) {
         self.rounds.sampled_packets += 1;
+        self.look_at_flags(index, key);
         let round = self.rounds.number;
         let Some(record) = self.flows.get_mut(index) else { return };
         let mut is_blocked = false;
@@ -166,6 +167,9 @@ impl Engine {
         }
         if record.from > self.current && !can.generations {
             return Err(WhyNot::AwaitsCommit);
+        }
+        if record.closing {
+            return Err(WhyNot::Closing);
         }
         if record.retry_at() > self.now {
             return Err(record.why_not.unwrap_or(WhyNot::Pending));

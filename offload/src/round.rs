@@ -162,7 +162,7 @@ impl Engine {
             };
             let is_same = |record: &&FlowRecord| record.id.generation == generation;
             let Some(record) = self.flows.get(index).filter(is_same) else { continue };
-            let end = self.last_used(record).after(self.settings.flow_idle);
+            let end = self.idle_end(record);
             if end > self.now {
                 self.idle.insert(end, (index, generation));
             } else if fresh < end && self.now < end.after(PATIENCE) {

@@ -14,6 +14,8 @@ pub(crate) struct Spot {
     pub(crate) mask: Line,
     /// Whether it covers every packet of the flow.
     pub(crate) whole: bool,
+    /// Of value and mask.
+    pub(crate) digest: u32,
 }
 
 /// A digest of what an entry matches.

@@ -30,13 +30,17 @@ pub(crate) struct Tallies {
     free: Vec<TallyId>,
     /// Tallies with counts to be added.
     touched: Vec<TallyId>,
+    /// The one joined last: flows that come together are mostly alike.
+    last: Option<TallyId>,
 }
 
 impl Tallies {
     /// The tally of a new flow with these rules.
     pub(crate) fn join(&mut self, rules: &[RuleId]) -> TallyId {
-        if let Some(id) = self.by_rules.get(rules).copied() {
+        let last = self.last.filter(|id| *self.rules(*id).as_ref() == *rules);
+        if let Some(id) = last.or_else(|| self.by_rules.get(rules).copied()) {
             self.at(id).flows += 1;
+            self.last = Some(id);
             return id;
         }
         let rules: Arc<[RuleId]> = rules.into();
@@ -60,6 +64,7 @@ impl Tallies {
         if tally.flows == 0 {
             let rules = std::mem::take(&mut tally.rules);
             self.by_rules.remove(&rules);
+            self.last = None;
             self.free.push(id);
         }
     }

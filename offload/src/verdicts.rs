@@ -21,12 +21,31 @@ type Verdict = Result<Arc<Edit>, WhyNot>;
 pub(crate) struct Verdicts {
     by_port: HashMap<u128, HashMap<Vec<Step>, Verdict>>,
     known: usize,
+    /// The one asked for last: flows that come together are mostly alike.
+    last: Option<(u128, Vec<Step>, Verdict)>,
 }
 
 impl Verdicts {
     /// The flow's edit if the card can do it.
     pub(crate) fn of(&mut self, flow: &Flow, can: &ActionCaps, ports: &PortTable) -> Verdict {
         let in_port = flow.matching.value.get(Field::InPort);
+        if let Some((port, steps, verdict)) = &self.last
+            && *port == in_port
+            && *steps == flow.steps
+        {
+            return verdict.clone();
+        }
+        let verdict = self.look_up(in_port, flow, (can, ports));
+        self.last = Some((in_port, flow.steps.clone(), verdict.clone()));
+        verdict
+    }
+
+    fn look_up(
+        &mut self,
+        in_port: u128,
+        flow: &Flow,
+        (can, ports): (&ActionCaps, &PortTable),
+    ) -> Verdict {
         let verdicts = self.by_port.get(&in_port);
         if let Some(verdict) = verdicts.and_then(|verdicts| verdicts.get(&flow.steps)) {
             return verdict.clone();
@@ -44,5 +63,6 @@ impl Verdicts {
     pub(crate) fn clear(&mut self) {
         self.by_port.clear();
         self.known = 0;
+        self.last = None;
     }
 }

@@ -64,6 +64,9 @@ pub enum WhyNot {
     /// Made under rules that are not in force yet, and the card has no generations.
     #[error("waits for its rules to be in force")]
     AwaitsCommit,
+    /// Its TCP connection has ended (FIN or RST); the flow goes after a second without a packet.
+    #[error("its TCP connection has ended")]
+    Closing,
     /// Being installed.
     #[error("being installed")]
     Pending,
@@ -162,6 +165,7 @@ impl WhyNot {
             Self::NeedsCounters => {
                 "rules without idle_timeout on its way, or a card with counters".into()
             }
+            Self::Closing => "nothing: it ends within a second or two".into(),
             Self::Stale | Self::AwaitsCommit | Self::Pending | Self::Held => {
                 "nothing: it lasts milliseconds".into()
             }

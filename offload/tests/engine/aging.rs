@@ -1,4 +1,5 @@
-//! Very many idle flows end a few at a time, and only those that are due are looked at.
+//! Very many idle flows end a few at a time, and only those that are due are looked at; TCP
+//! connections that end take their flows along.
 
 use crate::model::shape::{output_of, pipeline};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use twinpath_flow::key::{Key, MaskedKey};
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId, Step};
 use twinpath_flow::time::Time;
-use twinpath_offload::{Engine, Input, Output, Settings};
+use twinpath_offload::{Engine, Input, Output, Settings, WhyNot};
 
 const FLOWS: u32 = 100_000;
 
@@ -69,6 +70,33 @@ impl Ager {
         self.tell(Input::FlowMade { id, flow, key, from: Generation(0), until: None });
     }
 
+    /// A flow of one TCP connection, or of all connections of a host; its key with these flags.
+    fn connection(&mut self, index: u32, ports: u128, flags: u128) -> Key {
+        let key = Key::ZERO
+            .with(Field::InPort, 1)
+            .with(Field::IpProto, 6)
+            .with(Field::IpSrc, 5)
+            .with(Field::IpDst, index.into())
+            .with(Field::L4Src, 7)
+            .with(Field::L4Dst, 8);
+        let mask = Key::ZERO
+            .with(Field::InPort, 0xffff)
+            .with(Field::IpProto, 0xff)
+            .with(Field::IpSrc, u128::MAX)
+            .with(Field::IpDst, u128::MAX)
+            .with(Field::L4Src, ports)
+            .with(Field::L4Dst, ports);
+        let flow = Arc::new(Flow {
+            matching: MaskedKey::new(&key, mask),
+            steps: vec![Step::Output(output_of(RuleId(1)))],
+            ttl_threshold: None,
+            rules: vec![RuleId(1)],
+        });
+        let id = FlowId { index, generation: 0 };
+        self.tell(Input::FlowMade { id, flow, key, from: Generation(0), until: None });
+        key.with(Field::TcpFlags, flags)
+    }
+
     /// Serves the engine's timeouts until `end`; how many there were.
     fn run(&mut self, end: Time) -> usize {
         let mut inputs = 0;
@@ -118,4 +146,30 @@ fn rounds_without_flows_that_are_due_look_at_none() {
     // 20 rounds a second, two inputs each (counts, end); aging adds none before it is due.
     let inputs = ager.run(Time::from_millis(1900));
     assert!(inputs <= 2 * 40, "{inputs}");
+}
+
+#[test]
+fn a_connection_that_ended_goes_after_a_second_and_one_that_begins_anew_stays() {
+    const FIN_ACK: u128 = 0x11;
+    const SYN: u128 = 0x02;
+    let mut ager = Ager::new();
+    let id = |index| FlowId { index, generation: 0 };
+    let fin = ager.connection(1, 0xffff, FIN_ACK);
+    let ack = ager.connection(2, 0xffff, 0x10);
+    let host = ager.connection(3, 0, FIN_ACK);
+    let again = ager.connection(4, 0xffff, FIN_ACK);
+    for (index, key) in [(1, fin), (2, ack), (3, host), (4, again)] {
+        ager.tell(Input::Hit { id: id(index), key });
+    }
+    ager.tell(Input::Hit { id: id(4), key: again.with(Field::TcpFlags, SYN) });
+    let flow = ager.engine.flow(id(1)).expect("it is known");
+    assert_eq!(flow.why_not, Some(WhyNot::NoCard), "without a card that is why");
+    ager.run(Time::from_millis(900));
+    assert_eq!(ager.removed, []);
+    ager.run(Time::from_millis(1200));
+    assert_eq!(ager.removed, [id(1)]);
+    ager.run(Time::from_millis(1900));
+    assert_eq!(ager.removed, [id(1)]);
+    ager.run(Time::from_millis(2500));
+    assert_eq!(ager.removed.len(), 4, "the others by idle time");
 }
