@@ -23,6 +23,7 @@ mod quick;
 mod quick_tunnel;
 mod recipe;
 pub mod ring;
+mod rule_list;
 pub mod settings;
 mod slab;
 pub mod slow_path;

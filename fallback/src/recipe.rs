@@ -1,44 +1,45 @@
-//! What flows do, kept once for all that do the same.
+//! What flows do, kept once for all that do the same, whichever rules they count on.
 
 use crate::compiled::{Program, context};
 use crate::prefetch::prefetch;
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::BuildHasher;
 use twinpath_flow::key::Key;
 use twinpath_flow::port::PortTable;
-use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, Step};
 
-/// What makes recipes one: steps, rules and threshold; the ports they were compiled for; and what of
-/// the match a tunnel's headers are made of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// No recipe.
+const NONE: u32 = u32::MAX;
+
+/// What makes recipes one: steps and threshold; the ports they were compiled for; and what of the
+/// match a tunnel's headers are made of.
+#[derive(Debug)]
 struct Identity {
-    steps: Vec<Step>,
-    rules: Vec<RuleId>,
+    steps: Box<[Step]>,
     ttl_threshold: Option<u8>,
     ports: u32,
     context: Option<Box<Key>>,
+    /// Of all that and of no more.
+    hash: u64,
 }
 
 /// What a flow does with its packets: two cache lines.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Recipe {
-    identity: Arc<Identity>,
+    identity: Box<Identity>,
     /// The steps, compiled.
     pub(crate) program: Program,
     users: u32,
+    /// Another with the same hash.
+    next: u32,
 }
 
 impl Recipe {
     /// The steps.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.identity.steps
-    }
-
-    /// The rules its packets count on.
-    pub(crate) fn rules(&self) -> &[RuleId] {
-        &self.identity.rules
     }
 
     /// Packets at or below this TTL are exceptions.
@@ -52,34 +53,42 @@ impl Recipe {
 pub(crate) struct Recipes {
     recipes: Vec<Option<Recipe>>,
     free: Vec<u32>,
-    numbers: HashMap<Arc<Identity>, u32>,
+    /// The first of those with a hash.
+    numbers: HashMap<u64, u32, FixedState>,
 }
 
 impl Recipes {
     /// The recipe of a flow, compiled for the ports of `epoch` when it is new. It has one user more.
     pub(crate) fn of(&mut self, flow: &Flow, (ports, epoch): (&PortTable, u32)) -> u32 {
         let context = context(flow, ports);
-        let identity = Identity {
-            steps: flow.steps.clone(),
-            rules: flow.rules.clone(),
+        let asked = (&*flow.steps, flow.ttl_threshold, epoch, context.as_ref());
+        let hash = self.numbers.hasher().hash_one(asked);
+        let first = self.numbers.get(&hash).copied().unwrap_or(NONE);
+        let mut number = first;
+        // Ends: each recipe is in one chain once.
+        while number != NONE {
+            let recipe = self.at_mut(number);
+            if recipe.identity.matches(asked) {
+                recipe.users += 1;
+                return number;
+            }
+            number = recipe.next;
+        }
+        let identity = Box::new(Identity {
+            steps: (*flow.steps).into(),
             ttl_threshold: flow.ttl_threshold,
             ports: epoch,
-            context: (context != Key::ZERO).then(|| Box::new(context)),
-        };
-        if let Some(number) = self.numbers.get(&identity) {
-            let recipe = self.recipes[*number as usize].as_mut();
-            recipe.expect("numbers are of recipes that are used").users += 1;
-            return *number;
-        }
-        let identity = Arc::new(identity);
+            context: context.map(Box::new),
+            hash,
+        });
         let program = Program::new(flow, ports);
-        let recipe = Recipe { identity: Arc::clone(&identity), program, users: 1 };
+        let recipe = Recipe { identity, program, users: 1, next: first };
         let number = self.free.pop().unwrap_or_else(|| {
             self.recipes.push(None);
             u32::try_from(self.recipes.len() - 1).expect("fewer recipes than flows")
         });
         self.recipes[number as usize] = Some(recipe);
-        self.numbers.insert(identity, number);
+        self.numbers.insert(hash, number);
         number
     }
 
@@ -121,9 +130,86 @@ impl Recipes {
         let Some(recipe) = place else { return };
         recipe.users -= 1;
         if recipe.users == 0 {
-            self.numbers.remove(&recipe.identity);
+            let (hash, next) = (recipe.identity.hash, recipe.next);
             *place = None;
             self.free.push(number);
+            self.unchain(hash, number, next);
         }
+    }
+
+    /// Takes a recipe that is gone, before `next`, out of its chain.
+    fn unchain(&mut self, hash: u64, number: u32, next: u32) {
+        let Some(first) = self.numbers.get_mut(&hash) else { return };
+        if *first != number {
+            let mut before = *first;
+            // Ends: the recipe is in this chain, further on.
+            while self.at(before).next != number {
+                before = self.at(before).next;
+            }
+            self.at_mut(before).next = next;
+        } else if next == NONE {
+            self.numbers.remove(&hash);
+        } else {
+            *first = next;
+        }
+    }
+}
+
+impl Identity {
+    /// Whether it is what is asked for.
+    fn matches(
+        &self,
+        (steps, ttl_threshold, ports, context): (&[Step], Option<u8>, u32, Option<&Key>),
+    ) -> bool {
+        *self.steps == *steps
+            && (self.ttl_threshold, self.ports) == (ttl_threshold, ports)
+            && self.context.as_deref() == context
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinpath_flow::key::MaskedKey;
+    use twinpath_flow::port::PortNo;
+
+    fn flow(port: u16) -> Flow {
+        let steps = vec![Step::Output(PortNo(port))];
+        Flow { matching: MaskedKey::default(), steps, ttl_threshold: None, rules: Vec::new() }
+    }
+
+    #[test]
+    fn equal_steps_share_a_recipe_until_the_last_user_is_gone() {
+        let ports = PortTable::default();
+        let mut recipes = Recipes::default();
+        let first = recipes.of(&flow(1), (&ports, 0));
+        assert_eq!(recipes.of(&flow(1), (&ports, 0)), first);
+        assert_ne!(recipes.of(&flow(1), (&ports, 1)), first);
+        recipes.release(first);
+        assert_eq!(recipes.of(&flow(1), (&ports, 0)), first);
+        recipes.release(first);
+        recipes.release(first);
+        assert_eq!(recipes.of(&flow(2), (&ports, 0)), first);
+        assert_eq!(recipes.at(first).steps(), flow(2).steps);
+    }
+
+    #[test]
+    fn recipes_of_one_hash_are_told_apart_and_leave_alone() {
+        let ports = PortTable::default();
+        let mut recipes = Recipes::default();
+        let numbers: Vec<u32> = (1..4).map(|port| recipes.of(&flow(port), (&ports, 0))).collect();
+        // As if all had one hash.
+        recipes.numbers.clear();
+        for (number, next) in [(0, NONE), (1, 0), (2, 1)] {
+            recipes.at_mut(number).identity.hash = 9;
+            recipes.at_mut(number).next = next;
+        }
+        recipes.numbers.insert(9, 2);
+        recipes.release(numbers[1]);
+        assert_eq!(recipes.at(2).next, 0);
+        recipes.release(numbers[2]);
+        assert_eq!(recipes.numbers.get(&9), Some(&0));
+        recipes.release(numbers[0]);
+        assert!(recipes.numbers.is_empty());
     }
 }

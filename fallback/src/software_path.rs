@@ -10,7 +10,7 @@ use crate::exact_cache::ExactCache;
 use crate::hash::KeyHasher;
 use crate::kernel::Kernel;
 use crate::settings::Settings;
-use crate::slow_path::SlowPath;
+use crate::slow_path::{Scratch, SlowPath};
 use crate::store::{Hot, Serves, Store};
 use crate::tuple_space::TupleSpace;
 use burst::Lane;
@@ -107,6 +107,8 @@ pub struct SoftwarePath {
     cache: ExactCache,
     totals: Totals,
     lane: Option<Lane>,
+    /// Memory of the slow path.
+    scratch: Option<Box<Scratch>>,
     kernel: Kernel,
     /// Moves the places of sampled hits.
     sample_clock: usize,
@@ -130,6 +132,7 @@ impl SoftwarePath {
             cache: ExactCache::new(settings.cache_slots),
             totals: Totals::default(),
             lane: None,
+            scratch: None,
             kernel: settings.kernel.filter(|k| k.is_here()).unwrap_or_else(Kernel::best),
             sample_clock: 0,
             hasher,
@@ -162,8 +165,9 @@ impl SoftwarePath {
             next.ports_epoch += 1;
         }
         let mut stale = Vec::new();
+        let mut scratch = Scratch::default();
         for index in self.store.indices().collect::<Vec<_>>() {
-            if same_ports && self.stays(index, &next.slow_path) {
+            if same_ports && self.stays(index, &next.slow_path, &mut scratch) {
                 self.store.hot_mut(index).serves = Serves::BOTH;
             } else {
                 stale.push(self.store.id(index));
@@ -203,17 +207,18 @@ impl SoftwarePath {
     pub fn stale_under(&self, pipeline: Arc<Pipeline>) -> Vec<FlowId> {
         let same_ports = pipeline.ports == self.current.slow_path.pipeline().ports;
         let slow_path = SlowPath::new(pipeline, self.settings.seed);
-        let stays = |index: &u32| same_ports && self.stays(*index, &slow_path);
+        let mut scratch = Scratch::default();
+        let mut stays = |index: &u32| same_ports && self.stays(*index, &slow_path, &mut scratch);
         let stale = self.store.indices().filter(|index| !stays(index));
         stale.map(|index| self.store.id(index)).collect()
     }
 
     /// Whether the flow in a slot also holds under another pipeline.
-    fn stays(&self, index: u32, slow_path: &SlowPath) -> bool {
+    fn stays(&self, index: u32, slow_path: &SlowPath, scratch: &mut Scratch) -> bool {
         let recipe = self.store.recipe(index);
-        slow_path.translate(&self.store.key(index)).is_ok_and(|again| {
+        slow_path.translate_into(&self.store.key(index), scratch).is_ok_and(|again| {
             again.steps == recipe.steps()
-                && again.rules == recipe.rules()
+                && again.rules == self.store.rules(index)
                 && again.ttl_threshold == recipe.ttl_threshold()
                 && again.matching.mask.is_subset_of(self.tuples.mask(self.store.hot(index).tuple))
         })

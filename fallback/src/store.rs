@@ -7,12 +7,14 @@ use crate::compiled::{Program, Progress};
 use crate::isa::{Isa, Scalar};
 use crate::packet::Packet;
 use crate::recipe::{Recipe, Recipes};
+use crate::rule_list::RuleList;
 use crate::slab::Slab;
 use std::collections::HashMap;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line, MaskedKey};
 use twinpath_flow::parse::Parsed;
 use twinpath_flow::port::PortTable;
+use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 
@@ -61,6 +63,8 @@ pub(crate) struct Hot {
     pub(crate) ttl_min: u16,
     /// Generations it decides.
     pub(crate) serves: Serves,
+    /// The rules it counts on, unless they are many.
+    rules: RuleList,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64);
@@ -74,6 +78,7 @@ impl Hot {
         generation: 0,
         ttl_min: 0,
         serves: Serves::NONE,
+        rules: RuleList::EMPTY,
     };
 }
 
@@ -92,6 +97,8 @@ pub(crate) struct Store {
     slots: Slab<Slot>,
     /// Second lines, of the few that have one.
     tails: HashMap<u32, Line>,
+    /// Rules of the flows that count on many.
+    many_rules: HashMap<u32, Box<[RuleId]>>,
     recipes: Recipes,
     free: Vec<u32>,
     len: usize,
@@ -117,7 +124,11 @@ impl Store {
         let recipe = self.recipes.of(flow, ports);
         let generation = self.slots.at(index).hot.generation;
         let ttl_min = flow.ttl_threshold.map_or(0, |threshold| u16::from(threshold) + 1);
-        let hot = Hot { last_used: now, recipe, generation, ttl_min, serves, ..Hot::FREE };
+        let rules = RuleList::new(&flow.rules).unwrap_or_else(|| {
+            self.many_rules.insert(index, (*flow.rules).into());
+            RuleList::EMPTY
+        });
+        let hot = Hot { last_used: now, recipe, generation, ttl_min, serves, rules, ..Hot::FREE };
         *self.slots.at_mut(index) = Slot { hot, head: key.head };
         if !key.tail.is_zero() {
             self.tails.insert(index, key.tail);
@@ -139,6 +150,7 @@ impl Store {
             self.free.push(id.index);
         }
         self.tails.remove(&id.index);
+        self.many_rules.remove(&id.index);
         self.recipes.release(recipe);
         self.len -= 1;
     }
@@ -251,8 +263,17 @@ impl Store {
             matching: MaskedKey::new(&self.key(index), *mask),
             steps: recipe.steps().to_vec(),
             ttl_threshold: recipe.ttl_threshold(),
-            rules: recipe.rules().to_vec(),
+            rules: self.rules(index).to_vec(),
         }
+    }
+
+    /// The rules that the flow in a slot counts on.
+    pub(crate) fn rules(&self, index: u32) -> &[RuleId] {
+        let own = self.slots.at(index).hot.rules.rules();
+        if own.is_empty() && !self.many_rules.is_empty() {
+            return self.many_rules.get(&index).map_or(own, |rules| rules);
+        }
+        own
     }
 
     /// The identity of the flow in a slot.

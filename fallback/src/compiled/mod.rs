@@ -92,24 +92,25 @@ impl Effects<'_> {
 }
 
 /// What a program depends on besides the flow's steps and the ports: what outer headers are made of
-/// and the flow demands. Flows whose steps and context are equal have equal programs.
-pub(crate) fn context(flow: &Flow, ports: &PortTable) -> Key {
-    let mut context = Key::ZERO;
+/// and the flow demands; nothing without a tunnel. Flows whose steps and context are equal have equal programs.
+pub(crate) fn context(flow: &Flow, ports: &PortTable) -> Option<Key> {
     let is_tunnel =
         |step: &Step| matches!(*step, Step::Output(port) if ports.tunnel(port).is_some());
-    if flow.steps.iter().any(is_tunnel) {
-        for field in [Field::EthType, Field::IpTos, Field::TunId, Field::TunDst, Field::Qfi] {
-            context.set(field, flow.matching.value.get(field));
-        }
+    if !flow.steps.iter().any(is_tunnel) {
+        return None;
     }
-    context
+    let mut context = Key::ZERO;
+    for field in [Field::EthType, Field::IpTos, Field::TunId, Field::TunDst, Field::Qfi] {
+        context.set(field, flow.matching.value.get(field));
+    }
+    Some(context)
 }
 
 impl Program {
     /// Compiles the steps of a flow.
     pub(crate) fn new(flow: &Flow, ports: &PortTable) -> Self {
         // What the outer headers read: the flow demands it, or a step sets it.
-        let mut known = context(flow, ports);
+        let mut known = context(flow, ports).unwrap_or(Key::ZERO);
         let mut carried = Carried::default();
         let mut ops = Vec::with_capacity(flow.steps.len());
         for step in &flow.steps {

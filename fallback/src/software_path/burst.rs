@@ -9,6 +9,7 @@ use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::Packet;
 use crate::prefetch::prefetch;
 use crate::quick_tunnel;
+use crate::slow_path::TtlExpires;
 use crate::store::Serves;
 use std::sync::Arc;
 use twinpath_flow::counters::Counts;
@@ -367,29 +368,39 @@ impl SoftwarePath {
 
     /// Asks the slow path, and makes a flow unless the packet is an exception or there are enough.
     fn miss(&mut self, now: Time, packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
+        let mut scratch = self.scratch.take().unwrap_or_default();
         let phase = self.phase(work.serves);
-        let Ok(flow) = phase.slow_path.translate(&work.parsed.key) else {
-            return self.except(packet, work, effects);
+        let made = match phase.slow_path.translate_into(&work.parsed.key, &mut scratch) {
+            Err(TtlExpires) => false,
+            Ok(flow) if self.store.len() < self.settings.flow_limit => {
+                self.make_flow(now, flow, work, effects.out);
+                true
+            }
+            Ok(flow) => {
+                let program = Program::new(flow, &phase.slow_path.pipeline().ports);
+                let counts = Counts::one(packet.len());
+                effects.out.rule_counts.extend(flow.rules.iter().map(|rule| (*rule, counts)));
+                self.totals.flow_limit += 1;
+                self.scratch = Some(scratch);
+                return program.run_once(packet, &work.parsed, effects);
+            }
         };
-        if self.store.len() >= self.settings.flow_limit {
-            let program = Program::new(&flow, &phase.slow_path.pipeline().ports);
-            self.totals.flow_limit += 1;
-            let counts = Counts::one(packet.len());
-            effects.out.rule_counts.extend(flow.rules.iter().map(|rule| (*rule, counts)));
-            return program.run_once(packet, &work.parsed, effects);
+        self.scratch = Some(scratch);
+        if made {
+            self.hit(now, packet, work, effects);
+        } else {
+            self.except(packet, work, effects);
         }
-        self.make_flow(now, flow, work, effects.out);
-        self.hit(now, packet, work, effects);
     }
 
-    fn make_flow(&mut self, now: Time, flow: Flow, work: &mut Work, out: &mut Outbox) {
+    fn make_flow(&mut self, now: Time, flow: &Flow, work: &mut Work, out: &mut Outbox) {
         self.totals.flows_made += 1;
         let key = work.parsed.key;
         let from = self.phase(work.serves).generation;
         let mut serves = work.serves;
         let mut until = None;
         if let Some(next) = self.next.as_ref().filter(|_| serves == Serves::CURRENT) {
-            if self.same_ports(next) && holds(&flow, &key, &next.slow_path) {
+            if self.same_ports(next) && holds(flow, &key, &next.slow_path) {
                 serves = Serves::BOTH;
             } else {
                 until = Some(next.generation);
@@ -398,12 +409,12 @@ impl SoftwarePath {
         let phase = self.next.as_ref().filter(|_| work.serves == Serves::NEXT);
         let phase = phase.unwrap_or(&self.current);
         let ports = (&*phase.slow_path.pipeline().ports, phase.ports_epoch);
-        let id = self.store.insert((&flow, &key), ports, (serves, now));
+        let id = self.store.insert((flow, &key), ports, (serves, now));
         let tuple = self.tuples.insert(&flow.matching, id.index);
         self.store.hot_mut(id.index).tuple = tuple;
         self.cache.remember(work.hash, id.index);
         work.flow = id.index;
-        out.made.push(Made { id, flow: Arc::new(flow), key, from, until });
+        out.made.push(Made { id, flow: Arc::new(flow.clone()), key, from, until });
     }
 
     /// Executes a packet without a flow.
