@@ -48,9 +48,14 @@ fn two(line: &[u8; 64], at: usize) -> u16 {
     u16::from_be_bytes([line[at], line[at + 1]])
 }
 
-/// As [`read`], with the network header at `L3`.
+/// As [`read`], with an IPv4 header without options at `L3`.
 #[inline(always)]
-fn read_at<const L3: usize>(line: &[u8; 64], len: usize, port: PortNo, tci: u16) -> Option<Quick> {
+pub(crate) fn read_at<const L3: usize>(
+    line: &[u8; 64],
+    len: usize,
+    port: PortNo,
+    tci: u16,
+) -> Option<Quick> {
     let (protocol, tcp_word) = (line[L3 + 9], two(line, L3 + 32));
     let tcp = protocol == TCP;
     let whole = two(line, L3 + 6) & 0x3fff == 0;

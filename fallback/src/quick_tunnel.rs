@@ -18,7 +18,8 @@ const FRAGMENT: u16 = 0x3fff;
 /// Ethertype of IPv4.
 const IPV4: u16 = 0x0800;
 
-/// Where the fields of tunnels are in their lines.
+/// Where fields are in their lines; the Ethernet addresses are one behind the other.
+const ETH_DST: usize = Field::EthDst.spec().offset;
 const TUN_ID: usize = Field::TunId.spec().offset;
 const TUN_SRC: usize = Field::TunSrc.spec().offset - 64;
 const TUN_DST: usize = Field::TunDst.spec().offset - 64;
@@ -73,11 +74,15 @@ pub(crate) fn read(
     let strip_len = u16::try_from(strip).ok()?;
     let (Quick { head, layout, .. }, prepend) = match header.ethertype {
         0 => (read_frame(&frame[strip..], port)?, 0),
-        IPV4 => (read_packet(&frame[strip..], port)?, IPV4),
+        IPV4 if frame[strip] == 0x45 => (read_packet(&frame[strip - LINK..], port)?, IPV4),
         _ => return None,
     };
     let Key { head: inner, tail } = &mut parsed.key;
     *inner = head;
+    if prepend != 0 {
+        // What lies before the packet is no Ethernet header.
+        put::<ETH_DST, 12>(inner, [0; 12]);
+    }
     put::<TUN_ID, 4>(inner, header.id.to_be_bytes());
     *tail = Line::ZERO;
     put::<TUN_SRC, 4>(tail, source.to_be_bytes());
@@ -104,16 +109,16 @@ fn read_frame(frame: &[u8], port: PortNo) -> Option<Quick> {
     quick::read(&line, frame.len(), port)
 }
 
-/// An inner IPv4 packet, which gets an Ethernet header without addresses.
+/// An inner IPv4 packet without options, behind as many bytes as the Ethernet header has that it
+/// gets.
 #[inline(always)]
-fn read_packet(packet: &[u8], port: PortNo) -> Option<Quick> {
-    let mut line = Line::ZERO.0;
-    line[12..LINK].copy_from_slice(&IPV4.to_be_bytes());
-    match packet.first_chunk::<50>() {
-        Some(start) => line[LINK..].copy_from_slice(start),
-        None => line[LINK..LINK + packet.len()].copy_from_slice(packet),
+fn read_packet(frame: &[u8], port: PortNo) -> Option<Quick> {
+    if let Some(line) = frame.first_chunk() {
+        return quick::read_at::<LINK>(line, frame.len(), port, 0);
     }
-    quick::read(&line, LINK + packet.len(), port)
+    let mut line = [0; 64];
+    line[..frame.len()].copy_from_slice(frame);
+    quick::read_at::<LINK>(&line, frame.len(), port, 0)
 }
 
 /// Whether the checksum of an IPv4 header is right (RFC 1071).
