@@ -34,7 +34,10 @@ pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Flows offered after one input at most, so that none takes long.
-const OFFERS_AT_ONCE: usize = 8;
+const OFFERS_AT_ONCE: usize = 2;
+
+/// The same when only time has passed.
+const OFFERS_AT_TIMEOUT: usize = 32;
 
 /// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
 pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
@@ -137,6 +140,10 @@ impl Engine {
     /// `now` never goes back; an earlier one is taken for the latest.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
+        let offers = match input {
+            Input::Timeout => OFFERS_AT_TIMEOUT,
+            _ => OFFERS_AT_ONCE,
+        };
         match input {
             Input::FlowMade { id, flow, key, from, until } => {
                 if self.flows.find(id).is_some() {
@@ -176,18 +183,18 @@ impl Engine {
             }
             Input::Timeout => {}
         }
-        self.run_due();
+        self.run_due(offers);
     }
 
     /// What time alone brings about.
-    fn run_due(&mut self) {
+    fn run_due(&mut self, offers: usize) {
         self.expire_holds();
         self.expire_operations();
         self.advance_change();
         self.run_round();
         self.end_flows();
         self.judge_samples();
-        self.place_wanting(OFFERS_AT_ONCE);
+        self.place_wanting(offers);
     }
 
     /// The next thing to do, `None` when there is nothing more for now.

@@ -310,9 +310,13 @@ fn installation(hold_frames: u32, figures: &mut Vec<Figure>) {
     rig.sweep();
     let some = rig.sweep().as_secs_f64() * 1e3;
     tell(figures, "the same, one in twenty changed".to_owned(), (some, "ms"), "20");
-    rig.touch(PLACES);
-    rig.sweep();
-    let all = rig.sweep().as_secs_f64() * 1e3;
+    let mut all = 0.0;
+    // The first time finds no memory for so many.
+    for _ in 0..2 {
+        rig.touch(PLACES);
+        rig.sweep();
+        all = rig.sweep().as_secs_f64() * 1e3;
+    }
     let counted = rig.engine.totals().flows.card.map_or(0, |card| card.counts.packets);
     assert!(counted > u64::from(PLACES) * 9 / 10, "the card has counted {counted} packets");
     tell(figures, "the same, all changed".to_owned(), (all, "ms"), "20");
