@@ -2,7 +2,7 @@
 //! many of its bits it takes.
 
 use super::sets::{Row, Sets, add};
-use super::trie::Trie;
+use super::trie::{Trie, Word};
 use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, HashMap};
 use twinpath_flow::field::Field;
@@ -42,7 +42,9 @@ pub(super) enum Subject {
 #[derive(Debug)]
 enum Index {
     Exact(Exact),
-    Trie(Trie),
+    /// Of up to 64 bits.
+    Short(Trie<u64>),
+    Long(Trie<u128>),
 }
 
 /// Values that are compared as a whole.
@@ -96,6 +98,35 @@ impl Subject {
         }
     }
 
+    /// How many bits a trie takes; `None` when values are compared as a whole.
+    const fn bit_count(self) -> Option<u32> {
+        match self {
+            Self::Leading(_, top) => Some(top),
+            Self::Scattered(_, mask) => Some(mask.count_ones()),
+            Self::Metadata(_) | Self::Whole(..) => None,
+        }
+    }
+
+    /// The trie of all values wanted, in words that `word` makes of aligned ones.
+    fn trie<W: Word>(
+        self,
+        zero: W,
+        word: impl Fn(u128) -> W,
+        wanted: &[(u128, u128, usize)],
+        (others, sets): (&[u64], &mut Sets),
+    ) -> Trie<W> {
+        let mut trie = Trie::new(zero, sets.intern(others));
+        for (value, mask, group) in wanted {
+            let len = match self {
+                Self::Scattered(..) => mask.count_ones(),
+                _ => self.align(*mask).leading_ones(),
+            };
+            trie.insert(word(self.align(*value)), len, *group);
+        }
+        trie.finish(others, sets);
+        trie
+    }
+
     /// Bits of a value as a trie takes them: from the top.
     fn align(self, value: u128) -> u128 {
         match self {
@@ -135,17 +166,13 @@ impl Dimension {
         wanted.iter().for_each(|(.., group)| add(&mut using, *group));
         let others: Box<[u64]> = all.iter().zip(&using).map(|(all, using)| all & !using).collect();
         let users = sets.intern(&using);
-        if let Subject::Leading(..) | Subject::Scattered(..) = subject {
-            let mut trie = Trie::new(sets.intern(&others));
-            for (value, mask, group) in wanted {
-                let len = match subject {
-                    Subject::Scattered(..) => mask.count_ones(),
-                    _ => subject.align(*mask).leading_ones(),
-                };
-                trie.insert(subject.align(*value), len, *group);
-            }
-            trie.finish(&others, sets);
-            return Self { subject, users, index: Index::Trie(trie) };
+        if let Some(count) = subject.bit_count() {
+            let index = if count <= 64 {
+                Index::Short(subject.trie(0, top_half, wanted, (&others, sets)))
+            } else {
+                Index::Long(subject.trie(0, |value| value, wanted, (&others, sets)))
+            };
+            return Self { subject, users, index };
         }
         let mut values: BTreeMap<u128, Box<[u64]>> = BTreeMap::new();
         let mut present = [others.clone(), others.clone()];
@@ -166,11 +193,10 @@ impl Dimension {
 
     /// The bits of the field that tell a value from all others that are wanted.
     pub(super) fn distinction(&self, value: u128) -> u128 {
+        let bits = |depth| if depth == 0 { 0 } else { self.subject.bits(depth) };
         match (&self.index, self.subject) {
-            (Index::Trie(trie), subject) => {
-                let depth = trie.distinction(subject.align(value));
-                if depth == 0 { 0 } else { subject.bits(depth) }
-            }
+            (Index::Short(trie), subject) => bits(trie.distinction(top_half(subject.align(value)))),
+            (Index::Long(trie), subject) => bits(trie.distinction(subject.align(value))),
             (Index::Exact(_), Subject::Whole(_, mask)) => mask,
             (Index::Exact(_), _) => 0,
         }
@@ -180,7 +206,12 @@ impl Dimension {
     /// these are known, for a packet with that value.
     pub(super) fn walk(&self, value: u128, mut level: impl FnMut(Level)) {
         match &self.index {
-            Index::Trie(trie) => trie.walk(self.subject.align(value), |depth, row| {
+            Index::Short(trie) => {
+                trie.walk(top_half(self.subject.align(value)), |depth, row| {
+                    level(Level { bits: self.subject.bits(depth), row });
+                });
+            }
+            Index::Long(trie) => trie.walk(self.subject.align(value), |depth, row| {
                 level(Level { bits: self.subject.bits(depth), row });
             }),
             Index::Exact(exact) => {
@@ -198,6 +229,11 @@ impl Dimension {
             }
         }
     }
+}
+
+/// The upper half of an aligned value of at most 64 bits.
+const fn top_half(value: u128) -> u64 {
+    (value >> 64) as u64
 }
 
 /// Whether bits of a field are taken from the top down to the first that differs, rather than all.

@@ -1,17 +1,59 @@
 //! A binary trie over the values that groups of rules want of one field: how many leading bits of a
 //! packet's value it takes to exclude each group.
 //!
-//! Edges are compressed. Values are held from the top bit of a 128-bit word downwards.
+//! Edges are compressed. Values are held from the top bit of a word downwards.
 
 use super::sets::{Row, Sets, add, unite};
 
 const NONE: u32 = u32::MAX;
 
+/// A word that values are held in.
+pub(super) trait Word: Copy {
+    /// The bit behind `depth` leading ones; `depth` is less than there are.
+    fn bit(self, depth: u32) -> usize;
+    /// How many leading bits two words have in common.
+    fn common(self, other: Self) -> u32;
+    /// Only the first `depth` bits, at least one.
+    fn prefix(self, depth: u32) -> Self;
+}
+
+impl Word for u64 {
+    #[inline(always)]
+    fn bit(self, depth: u32) -> usize {
+        (self >> (63 - depth) & 1) as usize
+    }
+
+    #[inline(always)]
+    fn common(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn prefix(self, depth: u32) -> Self {
+        self & (Self::MAX << (64 - depth))
+    }
+}
+
+impl Word for u128 {
+    #[inline(always)]
+    fn bit(self, depth: u32) -> usize {
+        (self >> (127 - depth) & 1) as usize
+    }
+
+    #[inline(always)]
+    fn common(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn prefix(self, depth: u32) -> Self {
+        self & (Self::MAX << (128 - depth))
+    }
+}
+
 /// A place where values differ, or end.
 #[derive(Debug)]
-struct Node {
+struct Node<W> {
     /// Leading bits of all values below.
-    value: u128,
+    value: W,
     /// How many.
     depth: u32,
     children: [u32; 2],
@@ -23,26 +65,26 @@ struct Node {
 
 /// The trie of one field.
 #[derive(Debug)]
-pub(super) struct Trie {
-    nodes: Vec<Node>,
+pub(super) struct Trie<W> {
+    nodes: Vec<Node<W>>,
     /// Groups whose value ends at a node, while it is built.
     own: Vec<(u32, usize)>,
 }
 
-impl Trie {
-    /// A trie without values.
-    pub(super) fn new(nothing: Row) -> Self {
+impl<W: Word> Trie<W> {
+    /// A trie without values; `zero` is any word.
+    pub(super) fn new(zero: W, nothing: Row) -> Self {
         let root =
-            Node { value: 0, depth: 0, children: [NONE; 2], through: nothing, here: nothing };
+            Node { value: zero, depth: 0, children: [NONE; 2], through: nothing, here: nothing };
         Self { nodes: vec![root], own: Vec::new() }
     }
 
     /// Adds the first `len` bits, at least one, of a value that `group` wants.
-    pub(super) fn insert(&mut self, value: u128, len: u32, group: usize) {
+    pub(super) fn insert(&mut self, value: W, len: u32, group: usize) {
         let mut at = 0_usize;
         // Ends: each turn goes to a deeper node.
         let end = loop {
-            let side = bit(value, self.nodes[at].depth);
+            let side = value.bit(self.nodes[at].depth);
             let child = self.nodes[at].children[side];
             if child == NONE {
                 let leaf = self.add(value, len);
@@ -51,16 +93,16 @@ impl Trie {
             }
             let (below, depth) =
                 (self.nodes[child as usize].value, self.nodes[child as usize].depth);
-            let common = (value ^ below).leading_zeros().min(depth).min(len);
+            let common = value.common(below).min(depth).min(len);
             if common < depth {
                 let middle = self.add(value, common);
                 self.nodes[at].children[side] = middle;
-                self.nodes[middle as usize].children[bit(below, common)] = child;
+                self.nodes[middle as usize].children[below.bit(common)] = child;
                 if common == len {
                     break middle;
                 }
                 let leaf = self.add(value, len);
-                self.nodes[middle as usize].children[bit(value, common)] = leaf;
+                self.nodes[middle as usize].children[value.bit(common)] = leaf;
                 break leaf;
             }
             if depth == len {
@@ -73,8 +115,8 @@ impl Trie {
         }
     }
 
-    fn add(&mut self, value: u128, depth: u32) -> u32 {
-        let value = value & (u128::MAX << (128 - depth));
+    fn add(&mut self, value: W, depth: u32) -> u32 {
+        let value = value.prefix(depth);
         let nothing = self.nodes[0].here;
         self.nodes.push(Node {
             value,
@@ -115,19 +157,19 @@ impl Trie {
     }
 
     /// How many leading bits tell a value from all others that are wanted.
-    pub(super) fn distinction(&self, value: u128) -> u32 {
+    pub(super) fn distinction(&self, value: W) -> u32 {
         let mut node = &self.nodes[0];
         let mut depth = 0;
         // Ends: each turn goes to a deeper node.
         while node.children != [NONE; 2] {
-            let side = bit(value, node.depth);
+            let side = value.bit(node.depth);
             let Some(child) = self.nodes.get(node.children[side] as usize) else {
                 return node.depth + 1;
             };
             if node.children[1 - side] != NONE {
                 depth = node.depth + 1;
             }
-            let common = (value ^ child.value).leading_zeros();
+            let common = value.common(child.value);
             if common < child.depth {
                 return common + 1;
             }
@@ -138,7 +180,7 @@ impl Trie {
 
     /// Calls `level` with numbers of leading bits, growing, and the groups that can match when so
     /// many bits of `value` are known; only where that makes a difference.
-    pub(super) fn walk(&self, value: u128, mut level: impl FnMut(u32, Row)) {
+    pub(super) fn walk(&self, value: W, mut level: impl FnMut(u32, Row)) {
         let mut node = &self.nodes[0];
         let mut last = node.through;
         let mut tell = |depth, row| {
@@ -149,7 +191,7 @@ impl Trie {
         };
         // Ends: each turn goes to a deeper node.
         while node.children != [NONE; 2] {
-            let side = bit(value, node.depth);
+            let side = value.bit(node.depth);
             let [child, other] = [node.children[side], node.children[1 - side]];
             let Some(child) = self.nodes.get(child as usize) else {
                 return tell(node.depth + 1, node.here);
@@ -157,7 +199,7 @@ impl Trie {
             if other != NONE {
                 tell(node.depth + 1, child.through);
             }
-            let common = (value ^ child.value).leading_zeros();
+            let common = value.common(child.value);
             if common < child.depth {
                 return tell(common + 1, node.here);
             }
@@ -166,21 +208,16 @@ impl Trie {
     }
 }
 
-/// The bit behind `depth` leading ones.
-const fn bit(value: u128, depth: u32) -> usize {
-    (value >> (127 - depth) & 1) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use twinpath_flow::sample::Random;
 
     /// Values of so many leading bits, by group.
-    fn build(values: &[(u128, u32, usize)], groups: usize) -> (Trie, Sets) {
+    fn build(values: &[(u128, u32, usize)], groups: usize) -> (Trie<u128>, Sets) {
         let mut sets = Sets::new(groups, 1);
         let nothing = sets.empty();
-        let mut trie = Trie::new(sets.intern(&nothing));
+        let mut trie = Trie::new(0, sets.intern(&nothing));
         for (value, len, group) in values {
             trie.insert(*value, *len, *group);
         }
