@@ -88,9 +88,16 @@ pub enum PrepareError {
 #[derive(Debug)]
 struct Phase {
     generation: Generation,
-    slow_path: SlowPath,
+    slow_path: Arc<SlowPath>,
     /// Changes with the ports.
     ports_epoch: u32,
+}
+
+/// How far flows were looked at for the next generation.
+#[derive(Debug)]
+struct Revalidation {
+    next_slot: u32,
+    stale: Vec<FlowId>,
 }
 
 /// The software path.
@@ -102,6 +109,8 @@ pub struct SoftwarePath {
     hasher: KeyHasher,
     current: Phase,
     next: Option<Phase>,
+    /// Flows not yet looked at for the next generation.
+    revalidation: Option<Revalidation>,
     store: Store,
     tuples: TupleSpace,
     cache: ExactCache,
@@ -123,10 +132,11 @@ impl SoftwarePath {
             settings,
             current: Phase {
                 generation,
-                slow_path: SlowPath::new(pipeline, settings.seed),
+                slow_path: Arc::new(SlowPath::new(pipeline, settings.seed)),
                 ports_epoch: 0,
             },
             next: None,
+            revalidation: None,
             store: Store::default(),
             tuples: TupleSpace::new(hasher.clone()),
             cache: ExactCache::new(settings.cache_slots),
@@ -152,38 +162,73 @@ impl SoftwarePath {
         generation: Generation,
         pipeline: Arc<Pipeline>,
     ) -> Result<Vec<FlowId>, PrepareError> {
+        let slow_path = SlowPath::new(pipeline, self.settings.seed);
+        self.begin(generation, Arc::new(slow_path))?;
+        Ok(self.revalidate(u32::MAX).unwrap_or_default())
+    }
+
+    /// Begins what [`Self::prepare`] does at once, for those that may not stop so long; the rules
+    /// may be indexed elsewhere, once for several paths. [`Self::revalidate`] goes on; packets must
+    /// not carry `generation` before that is done.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn begin(
+        &mut self,
+        generation: Generation,
+        slow_path: Arc<SlowPath>,
+    ) -> Result<(), PrepareError> {
         if let Some(pending) = &self.next {
             return Err(PrepareError::Pending(pending.generation));
         }
         if generation <= self.current.generation {
             return Err(PrepareError::NotNewer(generation));
         }
-        let slow_path = SlowPath::new(pipeline, self.settings.seed);
         let mut next = Phase { generation, slow_path, ports_epoch: self.current.ports_epoch };
-        let same_ports = self.same_ports(&next);
-        if !same_ports {
+        if !self.same_ports(&next.slow_path) {
             next.ports_epoch += 1;
         }
-        let mut stale = Vec::new();
+        self.next = Some(next);
+        self.revalidation = Some(Revalidation { next_slot: 0, stale: Vec::new() });
+        Ok(())
+    }
+
+    /// Looks at the flows of so many slots more whether they hold in the generation begun; the
+    /// stale ones, once all were looked at. Nothing when no generation has been begun.
+    pub fn revalidate(&mut self, slots: u32) -> Option<Vec<FlowId>> {
+        let (mut work, next) = (self.revalidation.take()?, self.next.take()?);
         let mut scratch = Scratch::default();
-        for index in self.store.indices().collect::<Vec<_>>() {
-            if same_ports && self.stays(index, &next.slow_path, &mut scratch) {
+        let end = work.next_slot.saturating_add(slots).min(self.slot_count());
+        for index in work.next_slot..end {
+            if !self.store.is_taken(index) {
+                continue;
+            }
+            if self.stays(index, &next.slow_path, &mut scratch) {
                 self.store.hot_mut(index).serves = Serves::BOTH;
             } else {
-                stale.push(self.store.id(index));
+                work.stale.push(self.store.id(index));
             }
         }
         self.next = Some(next);
-        Ok(stale)
+        work.next_slot = end;
+        if end == self.slot_count() {
+            return Some(work.stale);
+        }
+        self.revalidation = Some(work);
+        None
     }
 
     /// Makes the prepared `generation` current, drops the old one, and returns the flows that only
     /// the old one used: the stale ones, and any made since for late packets. Nothing when that
     /// generation is not the prepared one.
+    ///
+    /// # Panics
+    /// When [`Self::revalidate`] has not looked at all flows.
     pub fn commit(&mut self, generation: Generation) -> Vec<Removed> {
         let Some(next) = self.next.take_if(|next| next.generation == generation) else {
             return Vec::new();
         };
+        assert!(self.revalidation.is_none(), "committed before all flows were looked at");
         self.current = next;
         let mut old = Vec::new();
         for index in self.store.indices().collect::<Vec<_>>() {
@@ -205,28 +250,36 @@ impl SoftwarePath {
     /// The flows of the current generation that `pipeline` would make stale. Changes nothing.
     #[must_use]
     pub fn stale_under(&self, pipeline: Arc<Pipeline>) -> Vec<FlowId> {
-        let same_ports = pipeline.ports == self.current.slow_path.pipeline().ports;
-        let slow_path = SlowPath::new(pipeline, self.settings.seed);
+        self.stale_in(0..u32::MAX, &SlowPath::new(pipeline, self.settings.seed))
+    }
+
+    /// The same, of the flows in some slots.
+    #[must_use]
+    pub fn stale_in(&self, slots: Range<u32>, slow_path: &SlowPath) -> Vec<FlowId> {
+        let slots = slots.start..slots.end.min(self.slot_count());
         let mut scratch = Scratch::default();
-        let mut stays = |index: &u32| same_ports && self.stays(*index, &slow_path, &mut scratch);
-        let stale = self.store.indices().filter(|index| !stays(index));
+        let taken = slots.filter(|index| self.store.is_taken(*index));
+        let stale = taken.filter(|index| !self.stays(*index, slow_path, &mut scratch));
         stale.map(|index| self.store.id(index)).collect()
     }
 
     /// Whether the flow in a slot also holds under another pipeline.
     fn stays(&self, index: u32, slow_path: &SlowPath, scratch: &mut Scratch) -> bool {
         let recipe = self.store.recipe(index);
-        slow_path.translate_into(&self.store.key(index), scratch).is_ok_and(|again| {
-            again.steps == recipe.steps()
-                && again.rules == self.store.rules(index)
-                && again.ttl_threshold == recipe.ttl_threshold()
-                && again.matching.mask.is_subset_of(self.tuples.mask(self.store.hot(index).tuple))
-        })
+        self.same_ports(slow_path)
+            && slow_path.translate_into(&self.store.key(index), scratch).is_ok_and(|again| {
+                let mask = self.tuples.mask(self.store.hot(index).tuple);
+                again.steps == recipe.steps()
+                    && again.rules == self.store.rules(index)
+                    && again.ttl_threshold == recipe.ttl_threshold()
+                    && again.matching.mask.is_subset_of(mask)
+            })
     }
 
-    /// Whether the ports of the prepared generation are those of the current one.
-    fn same_ports(&self, next: &Phase) -> bool {
-        next.slow_path.pipeline().ports == self.current.slow_path.pipeline().ports
+    /// Whether another pipeline's ports are those of the current one.
+    fn same_ports(&self, slow_path: &SlowPath) -> bool {
+        let (ports, current) = (&slow_path.pipeline().ports, self.current.slow_path.pipeline());
+        Arc::ptr_eq(ports, &current.ports) || *ports == current.ports
     }
 
     /// Removes a flow, in all generations; its next packet makes a new one.

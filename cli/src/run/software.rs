@@ -48,6 +48,11 @@ pub(crate) struct SoftwareTally {
     pub no_buffer: u64,
 }
 
+/// A seed of hashes, another one at each start: nobody can make packets whose keys collide.
+pub(super) fn fresh_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// The software path and what it needs around it.
 #[derive(Debug)]
 pub(crate) struct Software {
@@ -65,9 +70,7 @@ pub(crate) struct Software {
 impl Software {
     /// A software path that decides by `pipeline` as `generation`.
     pub(crate) fn new(generation: Generation, pipeline: Arc<Pipeline>) -> Self {
-        // Another one at each start: nobody can make packets whose keys collide.
-        let seed = RandomState::new().build_hasher().finish();
-        let settings = Settings { seed, ..Settings::default() };
+        let settings = Settings { seed: fresh_seed(), ..Settings::default() };
         Self {
             path: SoftwarePath::new(settings, generation, pipeline),
             pool: PacketPool::new(PACKETS_MAX),

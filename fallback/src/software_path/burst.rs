@@ -400,7 +400,7 @@ impl SoftwarePath {
         let mut serves = work.serves;
         let mut until = None;
         if let Some(next) = self.next.as_ref().filter(|_| serves == Serves::CURRENT) {
-            if self.same_ports(next) && holds(flow, &key, &next.slow_path) {
+            if self.same_ports(&next.slow_path) && holds(flow, &key, &next.slow_path) {
                 serves = Serves::BOTH;
             } else {
                 until = Some(next.generation);

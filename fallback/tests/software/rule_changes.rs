@@ -6,6 +6,7 @@ use super::bench::{
 };
 use std::sync::Arc;
 use twinpath_fallback::Settings;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_fallback::software_path::PrepareError;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
@@ -13,6 +14,7 @@ use twinpath_flow::pipeline::{Pipeline, PlacedRule};
 use twinpath_flow::reference;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::sample::{self, Random};
+use twinpath_flow::steps::FlowId;
 
 const OLD: Generation = Generation(1);
 const NEW: Generation = Generation(2);
@@ -59,6 +61,29 @@ impl Change {
     }
 }
 
+/// Prepares the change three flows at a time, while packets of the old generation go on to come and
+/// flows to be made; the stale ones.
+fn prepare_under_traffic(
+    change: &mut Change,
+    random: &mut Random,
+    frames: &mut Vec<Arrival>,
+) -> Vec<FlowId> {
+    let slow_path = Arc::new(SlowPath::new(Arc::clone(&change.new), 5));
+    change.bench.path.begin(NEW, Arc::clone(&slow_path)).expect("nothing is pending");
+    let again = change.bench.path.begin(NEW, slow_path);
+    assert_eq!(again, Err(PrepareError::Pending(NEW)));
+    for _ in 0..1_000 {
+        if let Some(stale) = change.bench.path.revalidate(3) {
+            assert_eq!(change.bench.path.revalidate(3), None, "that was all");
+            return stale;
+        }
+        let ports = Arc::clone(&change.old.ports);
+        frames.extend(arrivals(random, &ports, 2));
+        change.send(&frames[frames.len() - 8..]);
+    }
+    panic!("seed {}: no end of flows", change.seed);
+}
+
 /// Sends before, during and after a change; how many flows were kept, and how many not.
 fn check_seed(seed: u64) -> (usize, usize) {
     let mut random = Random::new(seed);
@@ -71,9 +96,13 @@ fn check_seed(seed: u64) -> (usize, usize) {
     change.send(&frames);
     change.send(&frames);
 
+    let stale = if random.chance(50) {
+        let new = Arc::clone(&change.new);
+        change.bench.path.prepare(NEW, new).expect("nothing is pending")
+    } else {
+        prepare_under_traffic(&mut change, &mut random, &mut frames)
+    };
     let before = change.bench.path.flow_count();
-    let new = Arc::clone(&change.new);
-    let stale = change.bench.path.prepare(NEW, new).expect("nothing is pending");
     for round in 0..3 {
         for arrival in &mut frames {
             arrival.generation = if random.chance(50) { OLD } else { NEW };

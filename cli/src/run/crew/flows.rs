@@ -6,6 +6,7 @@ use super::order::{Answer, Order};
 use crate::run::brain::Brain;
 use crate::run::keeper::FlowKeeper;
 use std::sync::Arc;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_fallback::software_path::{PrepareError, Removed};
 use twinpath_flow::card::Generation;
 use twinpath_flow::key::Key;
@@ -29,6 +30,11 @@ fn local(id: FlowId, count: usize) -> (usize, FlowId) {
 }
 
 impl Crew {
+    /// Indexes rules, once for all workers.
+    fn index(&self, pipeline: &Arc<Pipeline>) -> Arc<SlowPath> {
+        Arc::new(SlowPath::new(Arc::clone(pipeline), self.seed))
+    }
+
     /// Flows that are gone, by their names here.
     pub(super) fn gone(&self, answers: Vec<Answer>) -> Vec<Removed> {
         let count = self.hands.len();
@@ -65,12 +71,18 @@ impl FlowKeeper for Crew {
         generation: Generation,
         pipeline: &Arc<Pipeline>,
     ) -> Result<Vec<FlowId>, PrepareError> {
-        let order = |_| Order::Prepare(generation, Arc::clone(pipeline));
+        let slow_path = self.index(pipeline);
+        let order = |_| Order::Prepare(generation, Arc::clone(&slow_path));
         let answers = self.ask(now, brain, order);
-        self.stale(answers)
+        let stale = self.stale(answers)?;
+        self.prepared = Some(slow_path);
+        Ok(stale)
     }
 
     fn commit(&mut self, now: Time, brain: &mut Brain, generation: Generation) -> Vec<Removed> {
+        // The old rules are freed here, not by the worker that lets go of them last.
+        let new = self.prepared.take();
+        let _old = new.map(|new| std::mem::replace(&mut self.slow_path, new));
         let answers = self.ask(now, brain, |_| Order::Commit(generation));
         self.gone(answers)
     }
@@ -103,15 +115,11 @@ impl FlowKeeper for Crew {
     }
 
     fn flow_for(&self, key: &Key) -> Option<Flow> {
-        let answers = self.question(&Order::Translate(Box::new(*key)));
-        answers.into_iter().find_map(|answer| match answer {
-            Answer::Translated(flow) => flow.map(|flow| *flow),
-            _ => None,
-        })
+        self.slow_path.translate(key).ok()
     }
 
     fn stale_under(&self, pipeline: &Arc<Pipeline>) -> Vec<FlowId> {
-        let answers = self.question(&Order::StaleUnder(Arc::clone(pipeline)));
+        let answers = self.question(&Order::Judge(self.index(pipeline)));
         self.stale(answers).unwrap_or_default()
     }
 

@@ -20,7 +20,7 @@ mod worker;
 use super::brain::Brain;
 use super::forwarder::Fates;
 use super::ports::{PortTotals, Ports};
-use super::software::{NO_CONTROLLER_BUFFER, Software};
+use super::software::{NO_CONTROLLER_BUFFER, Software, fresh_seed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::statistics::WorkerView;
@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
@@ -68,6 +69,12 @@ pub(crate) struct Crew {
     /// Flows to be removed, by worker, as it names them.
     removals: Vec<Vec<FlowId>>,
     news_due: Time,
+    /// Seed of the hashes of indexed rules.
+    seed: u64,
+    /// The rules in force, indexed.
+    slow_path: Arc<SlowPath>,
+    /// Those that are prepared.
+    prepared: Option<Arc<SlowPath>>,
     /// The worker that does not answer.
     lost: Cell<Option<usize>>,
 }
@@ -120,7 +127,7 @@ impl Crew {
                 replies: replies_end,
                 intake: Intake::Open,
                 news: News::default(),
-                counting: None,
+                task: None,
                 dropped: HashMap::new(),
             };
             let cpu = cpus[index];
@@ -135,8 +142,19 @@ impl Crew {
         }
         let standings = vec![Standing::default(); count];
         let removals = vec![Vec::new(); count];
-        let (lost, news_due) = (Cell::new(None), Time::default());
-        Ok((Self { hands, places, standings, removals, news_due, lost }, shown))
+        let seed = fresh_seed();
+        let crew = Self {
+            hands,
+            places,
+            standings,
+            removals,
+            news_due: Time::default(),
+            seed,
+            slow_path: Arc::new(SlowPath::new(Arc::clone(brain.pipeline()), seed)),
+            prepared: None,
+            lost: Cell::new(None),
+        };
+        Ok((crew, shown))
     }
 
     /// Asks all workers and tells the brain their news; their answers, in order.
@@ -372,6 +390,9 @@ mod tests {
             standings: vec![Standing::default(); 2],
             removals: vec![Vec::new(); 2],
             news_due: Time(0),
+            seed: 1,
+            slow_path: Arc::new(SlowPath::new(Arc::clone(brain.pipeline()), 1)),
+            prepared: None,
             lost: Cell::new(None),
         };
         let mut ports = Ports::new(Vec::new());

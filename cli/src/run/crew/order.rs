@@ -4,12 +4,12 @@ use super::super::software::SoftwareTally;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use twinpath_fallback::outbox::Made;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_fallback::software_path::{PrepareError, Removed};
 use twinpath_fallback::wire::WireError;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::Key;
-use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId};
@@ -23,17 +23,15 @@ pub(super) enum Order {
     /// Counts of the flows used since then.
     Count(Option<Time>),
     /// Prepare the next generation and decide by it from now on.
-    Prepare(Generation, Arc<Pipeline>),
+    Prepare(Generation, Arc<SlowPath>),
     /// Drop the generations before this one.
     Commit(Generation),
     /// Remove these flows.
     Remove(Vec<FlowId>),
     /// The flow that decides packets with this key.
     Find(Box<Key>),
-    /// The flow that a packet with this key would make.
-    Translate(Box<Key>),
     /// The flows that these rules would make stale.
-    StaleUnder(Arc<Pipeline>),
+    Judge(Arc<SlowPath>),
     /// Take no more frames; send what others hand over.
     Halt,
     /// Send what is left, end the wires, end.
@@ -64,8 +62,6 @@ pub(super) enum Answer {
     Gone(Vec<Removed>),
     /// A flow in place.
     Found(Option<(FlowId, Arc<Flow>)>),
-    /// A flow to be.
-    Translated(Option<Box<Flow>>),
     /// The worker has ended; why a wire failed.
     Ended(Option<WireError>),
 }

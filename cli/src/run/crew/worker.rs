@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::Duration;
 use twinpath_fallback::PacketPool;
 use twinpath_fallback::outbox::DropCause;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::port::{PortNo, PortTable};
@@ -26,6 +27,9 @@ const SPIN: Duration = Duration::from_micros(20);
 
 /// Slots of flows looked at between two bursts when counts are asked for: about 50 µs.
 const COUNTED_MAX: u32 = 4096;
+
+/// The same when rules change: a translation each.
+const TRANSLATED_MAX: u32 = 32;
 
 /// How long it sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -39,13 +43,15 @@ pub(super) enum Intake {
     Closed,
 }
 
-/// Counts that were asked for and are being gathered.
+/// What takes longer than a worker may stop, done part by part between bursts.
 #[derive(Debug)]
-pub(super) struct Counting {
-    since: Option<Time>,
-    /// Next slot to look at.
-    next: u32,
-    found: Vec<(FlowId, Counts, Time)>,
+pub(super) enum Task {
+    /// Counts of flows used since then; next slot, found so far.
+    Count(Option<Time>, u32, Vec<(FlowId, Counts, Time)>),
+    /// The generation that is begun.
+    Prepare(Generation),
+    /// Flows that would be stale; next slot, found so far.
+    Judge(Arc<SlowPath>, u32, Vec<FlowId>),
 }
 
 /// A worker. Everything in it is its own but the ends of rings and channels.
@@ -68,8 +74,8 @@ pub(super) struct Worker {
     pub(super) replies: SyncSender<Reply>,
     pub(super) intake: Intake,
     pub(super) news: News,
-    /// Counts on the way.
-    pub(super) counting: Option<Counting>,
+    /// What is under way.
+    pub(super) task: Option<Task>,
     /// Frames for others' ports that did not leave.
     pub(super) dropped: HashMap<PortNo, u64>,
 }
@@ -88,8 +94,8 @@ impl Worker {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
-            self.count();
-            if self.round(now) > 0 || self.counting.is_some() {
+            self.go_on();
+            if self.round(now) > 0 || self.task.is_some() {
                 idle_since = None;
                 continue;
             }
@@ -193,55 +199,78 @@ impl Worker {
 
     fn obey(&mut self, order: Order) {
         let path = &mut self.software.path;
-        let is_question =
-            matches!(order, Order::Find(_) | Order::Translate(_) | Order::StaleUnder(_));
         let answer = match order {
             Order::Report => Answer::Done,
             Order::Count(since) => {
-                self.counting = Some(Counting { since, next: 0, found: Vec::new() });
+                self.task = Some(Task::Count(since, 0, Vec::new()));
                 return;
             }
-            Order::Prepare(generation, pipeline) => match path.prepare(generation, pipeline) {
-                Ok(stale) => {
-                    self.generation = generation;
-                    Answer::Stale(stale)
+            Order::Prepare(generation, slow_path) => match path.begin(generation, slow_path) {
+                Ok(()) => {
+                    self.task = Some(Task::Prepare(generation));
+                    return;
                 }
                 Err(error) => Answer::Refused(error),
             },
+            Order::Judge(slow_path) => {
+                self.task = Some(Task::Judge(slow_path, 0, Vec::new()));
+                return;
+            }
             Order::Commit(generation) => Answer::Gone(path.commit(generation)),
             Order::Remove(ids) => {
                 Answer::Gone(ids.into_iter().filter_map(|id| path.remove(id)).collect())
             }
-            Order::Find(key) => Answer::Found(path.find(&key).map(|view| (view.id, view.flow))),
-            Order::Translate(key) => Answer::Translated(path.flow_for(&key).map(Box::new)),
-            Order::StaleUnder(pipeline) => Answer::Stale(path.stale_under(pipeline)),
+            Order::Find(key) => {
+                let found = path.find(&key).map(|view| (view.id, view.flow));
+                return self.reply(None, Answer::Found(found));
+            }
             Order::Halt => {
                 self.intake = Intake::Closed;
                 Answer::Done
             }
             Order::End => Answer::Ended(None),
         };
-        let news = if is_question { None } else { Some(self.take_news()) };
+        let news = Some(self.take_news());
         self.reply(news, answer);
     }
 
-    /// Goes on gathering counts, a bounded number of flows; answers when all are there.
-    fn count(&mut self) {
-        let Some(mut counting) = self.counting.take() else { return };
-        let path = &self.software.path;
-        let end = counting.next.saturating_add(COUNTED_MAX);
-        let since = counting.since;
-        let used = path.usages_in(counting.next..end).filter(|(_, usage)| {
-            let is_recent = since.is_none_or(|since| usage.last_used >= since);
-            is_recent && usage.counts != Counts::default()
-        });
-        counting.found.extend(used.map(|(id, usage)| (id, usage.counts, usage.last_used)));
-        if end < path.slot_count() {
-            counting.next = end;
-            self.counting = Some(counting);
-        } else {
-            let news = Some(self.take_news());
-            self.reply(news, Answer::Counts(counting.found));
+    /// Does the next part of what is under way; answers when that was the last.
+    fn go_on(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        let path = &mut self.software.path;
+        let slots = path.slot_count();
+        match task {
+            Task::Count(since, next, mut found) => {
+                let end = next.saturating_add(COUNTED_MAX);
+                let used = path.usages_in(next..end).filter(|(_, usage)| {
+                    let is_recent = since.is_none_or(|since| usage.last_used >= since);
+                    is_recent && usage.counts != Counts::default()
+                });
+                found.extend(used.map(|(id, usage)| (id, usage.counts, usage.last_used)));
+                if end < slots {
+                    self.task = Some(Task::Count(since, end, found));
+                } else {
+                    let news = Some(self.take_news());
+                    self.reply(news, Answer::Counts(found));
+                }
+            }
+            Task::Prepare(generation) => match path.revalidate(TRANSLATED_MAX) {
+                Some(stale) => {
+                    self.generation = generation;
+                    let news = Some(self.take_news());
+                    self.reply(news, Answer::Stale(stale));
+                }
+                None => self.task = Some(Task::Prepare(generation)),
+            },
+            Task::Judge(slow_path, next, mut found) => {
+                let end = next.saturating_add(TRANSLATED_MAX);
+                found.extend(path.stale_in(next..end, &slow_path));
+                if end < slots {
+                    self.task = Some(Task::Judge(slow_path, end, found));
+                } else {
+                    self.reply(None, Answer::Stale(found));
+                }
+            }
         }
     }
 
