@@ -8,6 +8,7 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
 use arena::{Buffer, STRIDE};
+pub(crate) use arena::{Lent, region};
 pub use arena::{Pages, pages};
 
 /// Longest frame received, in bytes without FCS.
@@ -185,6 +186,31 @@ impl Packet {
     /// Cuts the frame to at most `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = short(self.len().min(len));
+    }
+}
+
+/// What AF_XDP sockets need: frames named by their distance from the arena's beginning.
+impl Packet {
+    /// Distance of the buffer's first byte from the arena's beginning.
+    pub(crate) fn buffer_offset(&self) -> usize {
+        self.buffer.offset()
+    }
+
+    /// Lends the buffer to the kernel; distance of the buffer's first byte, and the frame's place
+    /// behind that.
+    pub(crate) fn lend(self, lent: &mut Lent) -> (usize, usize) {
+        let start = self.headroom();
+        (lent.lend(self.buffer), start)
+    }
+
+    /// The packet whose frame of `len` bytes begins at `offset`, if it was lent and can be so.
+    pub(crate) fn take_back(lent: &mut Lent, offset: usize, len: usize) -> Option<Self> {
+        let mut packet = Self::new(lent.take_back(offset)?);
+        let start = offset % STRIDE;
+        if start + len + LINE <= STRIDE {
+            (packet.start, packet.len) = (short(start), short(len));
+        }
+        Some(packet)
     }
 }
 

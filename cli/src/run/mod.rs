@@ -197,11 +197,14 @@ fn open_ends(config: &Config, ends: Ends) -> Result<Ports, Failure> {
     let mut lines = Vec::with_capacity(config.wires.len());
     for wire in &config.wires {
         let opened = match ends {
-            Ends::Cables => Opened { wire: Box::new(Cable::default()), notices: Vec::new() },
+            Ends::Cables => Opened::quiet(Cable::default()),
             Ends::Wires => wire.wire.open(&config.folder).map_err(Failure::run)?,
         };
         for notice in opened.notices {
-            tracing::warn!("port {}: {notice}", wire.number.0);
+            tracing::info!("port {}: {notice}", wire.number.0);
+        }
+        for warning in opened.warnings {
+            tracing::warn!("port {}: {warning}", wire.number.0);
         }
         let port = config.ports.find(wire.number).expect("wires are of ports in the table");
         lines.push(PortLine::new(wire.number, port.name.clone(), opened.wire));

@@ -1,8 +1,10 @@
 //! The physical ports of a run: each one's wire and counters.
 
 use super::cable::Cable;
+use super::software::BURST_MAX;
 use std::collections::HashMap;
 use twinpath_fallback::wire::{Wire, WireError};
+use twinpath_fallback::{Packet, PacketPool};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
@@ -25,13 +27,15 @@ pub(crate) struct PortLine {
     pub missed: u64,
     /// Why its source ended early.
     pub failure: Option<WireError>,
+    /// Packets of this round that leave here.
+    outgoing: Vec<Packet>,
 }
 
 impl PortLine {
     /// A port at which nothing has passed.
     pub(super) fn new(number: PortNo, name: String, wire: Box<dyn Wire>) -> Self {
-        let (received, sent) = (Counts::default(), Counts::default());
-        Self { number, name, wire, received, sent, dropped: 0, missed: 0, failure: None }
+        let (received, sent, outgoing) = (Counts::default(), Counts::default(), Vec::new());
+        Self { number, name, wire, received, sent, dropped: 0, missed: 0, failure: None, outgoing }
     }
 
     /// Frames that went out; those that still wait in the wire are not among them.
@@ -143,6 +147,53 @@ impl Ports {
         });
         self.ask_arrival(at);
         count
+    }
+
+    /// As [`Self::receive`], into packets of `pool` that are appended to `into`, their port set. How
+    /// many arrived, and how many of those found no buffer.
+    pub(super) fn receive_packets(
+        &mut self,
+        at: usize,
+        now: Time,
+        pool: &mut PacketPool,
+        into: &mut Vec<Packet>,
+    ) -> (usize, usize) {
+        let line = &mut self.lines[at];
+        if line.failure.is_some() {
+            return (0, 0);
+        }
+        let before = into.len();
+        let counted = line.wire.counters().received;
+        let result = line.wire.receive_packets(now, BURST_MAX, pool, into);
+        let received = line.wire.counters().received.since(counted).unwrap_or_default();
+        line.received += received;
+        let count = result.unwrap_or_else(|failure| {
+            tracing::error!("port {}: {failure}", line.number.0);
+            line.failure = Some(failure);
+            into.len() - before
+        });
+        into[before..].iter_mut().for_each(|packet| packet.port = line.number);
+        let missing = count.saturating_sub(into.len() - before);
+        self.ask_arrival(at);
+        (count, missing)
+    }
+
+    /// Takes a packet that leaves by `port`; [`Self::send_waiting`] sends it. One for an unknown
+    /// port is nobody's.
+    pub(super) fn enqueue(&mut self, port: PortNo, packet: Packet, pool: &mut PacketPool) {
+        match self.position(port) {
+            Some(at) => self.lines[at].outgoing.push(packet),
+            None => pool.give(packet),
+        }
+    }
+
+    /// Sends what [`Self::enqueue`] took, in order, and gives the buffers to `pool`.
+    pub(super) fn send_waiting(&mut self, departure: Time, pool: &mut PacketPool) {
+        for line in &mut self.lines {
+            if !line.outgoing.is_empty() {
+                line.wire.send_packets(&mut line.outgoing, departure, pool);
+            }
+        }
     }
 
     fn ask_arrival(&mut self, at: usize) {

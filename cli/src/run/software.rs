@@ -105,6 +105,22 @@ impl Software {
         true
     }
 
+    /// Takes packets that `receive` appends to the burst, out of the pool; how many arrived. It
+    /// returns that, and how many found no buffer.
+    pub(super) fn take_burst(
+        &mut self,
+        generation: Generation,
+        receive: impl FnOnce(&mut PacketPool, &mut Vec<Packet>) -> (usize, usize),
+    ) -> usize {
+        let before = self.burst.len();
+        let (arrived, missing) = receive(&mut self.pool, &mut self.burst);
+        self.tally.no_buffer += u64::try_from(missing).unwrap_or(u64::MAX);
+        for packet in &mut self.burst[before..] {
+            packet.generation = generation;
+        }
+        arrived
+    }
+
     /// Whether packets wait for [`Self::process`].
     pub(crate) fn is_waiting(&self) -> bool {
         !self.burst.is_empty()

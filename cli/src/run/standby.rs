@@ -45,7 +45,7 @@ impl Standby {
             };
             match standby.open(&self.folder) {
                 Ok(opened) => {
-                    let notices = opened.notices.iter();
+                    let notices = opened.notices.iter().chain(&opened.warnings);
                     notices.for_each(|notice| tracing::debug!("port {number}: {notice}"));
                     put(at, opened.wire, ports);
                     ports.start_one_at(at, now);

@@ -61,7 +61,7 @@ impl Buffer {
     }
 
     /// Its distance from the arena's beginning.
-    fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         let base = arena().map_or(0, |arena| arena.base.addr().get());
         self.0.addr().get() - base
     }
@@ -194,7 +194,6 @@ pub fn pages() -> Pages {
 }
 
 /// The mapped memory, at least room for `buffers` if there is so much: first address and length.
-#[cfg_attr(not(test), expect(dead_code, reason = "the AF_XDP wire comes next"))]
 pub(crate) fn region(buffers: usize) -> Option<(NonNull<u8>, usize)> {
     let arena = arena()?;
     let mut state = arena.lock();
@@ -209,7 +208,6 @@ pub(crate) struct Lent {
     held: Box<[u64]>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the AF_XDP wire comes next"))]
 impl Lent {
     /// None yet.
     pub(crate) fn new() -> Self {

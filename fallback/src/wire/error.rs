@@ -94,6 +94,16 @@ pub enum WireError {
         /// The wire.
         wire: String,
     },
+    /// The interface or the system cannot do what was asked for.
+    #[error("{wire}: {fault}; {remedy}")]
+    Unusable {
+        /// The wire.
+        wire: String,
+        /// What does not go.
+        fault: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Anything else the system said.
     #[error("{wire}: cannot {operation}: {source}")]
     System {

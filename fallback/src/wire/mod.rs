@@ -1,7 +1,7 @@
-//! Where frames come from and go to: captures, TAP and packet sockets, a generator, nothing.
+//! Where frames come from and go to: captures, TAP, packet and AF_XDP sockets, a generator, nothing.
 //!
-//! A wire is asked and told in bursts and never blocks. Two kinds of time exist. *Live* wires (TAP,
-//! packet socket) stamp a frame with the `now` they are given. *Virtual* wires (captures, generator,
+//! A wire is asked and told in bursts and never blocks. Two kinds of time exist. *Live* wires
+//! (interfaces) stamp a frame with the `now` they are given. *Virtual* wires (captures, generator,
 //! null) bring their own arrival times; the caller asks each for [`Wire::next_arrival`], takes the
 //! port with the earliest (ties to the lower port) and receives from it up to that time.
 //!
@@ -17,14 +17,18 @@ mod pcap;
 mod queue;
 pub mod spec;
 mod tap;
+mod xdp;
 
 use std::os::fd::BorrowedFd;
 
 use twinpath_flow::counters::Counts;
 use twinpath_flow::time::Time;
 
+use crate::packet::{Packet, PacketPool};
+
 pub use error::WireError;
 pub use spec::{WireSpec, WireSpecError};
+pub use xdp::{Mode as XdpMode, XdpSpec};
 
 /// Takes received frames: bytes without FCS, and arrival time.
 pub type FrameSink<'a> = dyn FnMut(&[u8], Time) + 'a;
@@ -57,6 +61,30 @@ pub trait Wire: Send {
         sink: &mut FrameSink<'_>,
     ) -> Result<usize, WireError>;
 
+    /// As [`Self::receive`], into packets of `pool` that are appended to `into`; port and generation
+    /// are the caller's to set. A wire that can receives straight into them; the others' frames are
+    /// copied once. When the pool is empty frames stay where they are. Returns how many arrived;
+    /// segments of a GSO frame that found no buffer are among those and missing in `into`.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    fn receive_packets(
+        &mut self,
+        now: Time,
+        limit: usize,
+        pool: &mut PacketPool,
+        into: &mut Vec<Packet>,
+    ) -> Result<usize, WireError> {
+        let limit = limit.min(pool.room());
+        self.receive(now, limit, &mut |frame, time| {
+            if let Some(mut packet) = pool.take() {
+                packet.fill_cut(frame);
+                packet.time = time;
+                into.push(packet);
+            }
+        })
+    }
+
     /// Arrival time of the next frame of a virtual wire; `None` when there is none, and for live
     /// wires. If reading failed, the last known time, so that `receive` gets called and tells.
     fn next_arrival(&mut self) -> Option<Time>;
@@ -69,6 +97,15 @@ pub trait Wire: Send {
     /// dropped and counted in [`WireCounters::send_dropped`]. `departure` becomes its timestamp in a
     /// capture.
     fn send(&mut self, frame: &[u8], departure: Time);
+
+    /// As [`Self::send`] for all `packets` in order; the list is empty afterwards. The buffers go
+    /// to `pool`, at once or, where the world reads them itself, with a later call.
+    fn send_packets(&mut self, packets: &mut Vec<Packet>, departure: Time, pool: &mut PacketPool) {
+        for packet in packets.drain(..) {
+            self.send(packet.frame(), departure);
+            pool.give(packet);
+        }
+    }
 
     /// Tries to empty the send queue. Call it after each burst and when the descriptor is writable.
     ///
@@ -103,13 +140,16 @@ pub trait Wire: Send {
 pub struct Opened {
     /// The wire.
     pub wire: Box<dyn Wire>,
-    /// Remarks for the log, one line each, for instance that offloads were turned off.
+    /// Remarks on how it works, one line each, for instance whether the kernel copies.
     pub notices: Vec<String>,
+    /// What the operator should see to, one line each, for instance that the interface is down.
+    pub warnings: Vec<String>,
 }
 
 impl Opened {
-    fn quiet(wire: impl Wire + 'static) -> Self {
-        Self { wire: Box::new(wire), notices: Vec::new() }
+    /// A wire of which nothing is to be said.
+    pub fn quiet(wire: impl Wire + 'static) -> Self {
+        Self { wire: Box::new(wire), notices: Vec::new(), warnings: Vec::new() }
     }
 }
 

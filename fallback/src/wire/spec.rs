@@ -1,5 +1,5 @@
 //! The text of a `wire = "…"` line: `pcap:in=FILE,out=FILE`, `tap:NAME`, `packet:IFACE`,
-//! `gen:flows=…,…`, `null`.
+//! `xdp:IFACE`, `gen:flows=…,…`, `null`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,12 @@ use std::str::FromStr;
 
 use super::generator::spec::GeneratorSpec;
 use super::parameters::{Parameters, nearest};
+use super::xdp::spec::XdpSpec;
 use super::{Opened, WireError};
 
 /// Longest interface name: IFNAMSIZ less the closing zero.
 const INTERFACE_NAME_MAX: usize = 15;
-const KINDS: [&str; 5] = ["pcap", "tap", "packet", "gen", "null"];
+const KINDS: [&str; 6] = ["pcap", "tap", "packet", "xdp", "gen", "null"];
 
 /// A parsed wire specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub enum WireSpec {
         /// Interface name.
         interface: String,
     },
+    /// An AF_XDP socket on an existing interface.
+    Xdp(XdpSpec),
     /// Makes frames.
     Generator(GeneratorSpec),
     /// Sends nothing, swallows everything.
@@ -43,7 +46,10 @@ pub enum WireSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireSpecError {
     /// No such kind of wire.
-    #[error("unknown wire kind {given:?}{}; expected pcap, tap, packet, gen or null", hint(.nearest))]
+    #[error(
+        "unknown wire kind {given:?}{}; expected pcap, tap, packet, xdp, gen or null",
+        hint(.nearest)
+    )]
     UnknownKind {
         /// What was written.
         given: String,
@@ -123,6 +129,7 @@ impl FromStr for WireSpec {
             "pcap" => parse_pcap(rest),
             "tap" => Ok(Self::Tap { name: interface_name("tap", rest)? }),
             "packet" => Ok(Self::Packet { interface: interface_name("packet", rest)? }),
+            "xdp" => rest.parse().map(Self::Xdp),
             "gen" => rest.parse().map(Self::Generator),
             "null" if rest.is_empty() => Ok(Self::Null),
             "null" => Parameters::split("null", rest)
@@ -153,7 +160,7 @@ fn parse_pcap(text: &str) -> Result<WireSpec, WireSpecError> {
     Ok(WireSpec::Pcap { input, output })
 }
 
-fn interface_name(kind: &'static str, text: &str) -> Result<String, WireSpecError> {
+pub(super) fn interface_name(kind: &'static str, text: &str) -> Result<String, WireSpecError> {
     let fits = (1..=INTERFACE_NAME_MAX).contains(&text.len());
     let bad = |byte: u8| byte == b'/' || byte == b'%' || byte == 0 || byte.is_ascii_whitespace();
     if !fits || text == "." || text == ".." || text.bytes().any(bad) {
@@ -173,6 +180,7 @@ impl fmt::Display for WireSpec {
                 parts.extend(output.as_ref().map(|path| format!("out={}", path.display())));
                 write!(formatter, "pcap:{}", parts.join(","))
             }
+            Self::Xdp(spec) => write!(formatter, "{spec}"),
             Self::Generator(spec) => write!(formatter, "{spec}"),
             Self::Null => write!(formatter, "null"),
         }
@@ -190,7 +198,7 @@ impl WireSpec {
     /// Whether the wire will bring its own time; when all do, the run's time is virtual.
     #[must_use]
     pub const fn is_virtual(&self) -> bool {
-        !matches!(self, Self::Tap { .. } | Self::Packet { .. })
+        !matches!(self, Self::Tap { .. } | Self::Packet { .. } | Self::Xdp(_))
     }
 
     /// The file it reads, in the words of [`Self::claims`]: no wire may claim it.
@@ -210,6 +218,7 @@ impl WireSpec {
             Self::Pcap { output: Some(path), .. } => vec![one_name(&base.join(path))],
             Self::Tap { name } => vec![format!("interface {name}")],
             Self::Packet { interface } => vec![format!("interface {interface}")],
+            Self::Xdp(spec) => vec![format!("interface {}", spec.interface)],
             _ => Vec::new(),
         }
     }
@@ -239,6 +248,7 @@ impl WireSpec {
             }
             Self::Tap { name } => super::tap::open(name),
             Self::Packet { interface } => super::packet::open(interface),
+            Self::Xdp(spec) => super::xdp::open(spec),
             Self::Generator(spec) => Ok(Opened::quiet(super::generator::Generator::new(spec))),
             Self::Null => Ok(Opened::quiet(super::null::Null::default())),
         }
@@ -261,6 +271,8 @@ mod tests {
             "pcap:",
             "tap:tap0",
             "packet:eth0",
+            "xdp:eth0",
+            "xdp:eth0,queue=3,mode=skb,busy-poll=20",
             "null",
         ] {
             assert_eq!(text.parse::<WireSpec>().unwrap().to_string(), text);
@@ -283,6 +295,9 @@ mod tests {
         assert!(message("pcap:in=").contains("expected the path"));
         assert!(message("tap:").contains("interface name"));
         assert!(message("tap:a/b").contains("interface name"));
+        assert!(message("xdp:").contains("interface name"));
+        assert!(message("xdp:e,mode=fast").contains("expected auto, zerocopy, copy or skb"));
+        assert!(message("xdp:e,quue=1").contains("did you mean \"queue\"?"));
         assert!(message("packet:abcdefghijklmnop").contains("1 to 15"));
     }
 

@@ -8,7 +8,7 @@ use crate::config::Poll;
 use crate::run::event_ring::KEPT_MAX;
 use crate::run::poll::wait_for;
 use crate::run::ports::Ports;
-use crate::run::software::{BURST_MAX, Sent, Software};
+use crate::run::software::{Sent, Software};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -122,11 +122,10 @@ impl Worker {
     }
 
     fn receive(&mut self, at: usize, now: Time) -> usize {
-        let (software, generation) = (&mut self.software, self.generation);
-        let taken = self.ports.receive(at, now, BURST_MAX, &mut |port, frame, _| {
-            let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
-            software.take((port, generation, now), frame.len(), fill);
-        });
+        let ports = &mut self.ports;
+        let taken = self
+            .software
+            .take_burst(self.generation, |pool, burst| ports.receive_packets(at, now, pool, burst));
         if self.software.is_waiting() {
             self.software.decide(now);
             self.gather();
@@ -140,10 +139,7 @@ impl Worker {
         let (ports, seat, dropped) = (&mut self.ports, &mut self.seat, &mut self.dropped);
         self.software.emit(&self.table, &mut |pool, sent| match sent {
             Sent::Frame(port, mut packet) => match seat.owner(port) {
-                Owner::Own => {
-                    ports.send(port, packet.frame(), now);
-                    pool.give(packet);
-                }
+                Owner::Own => ports.enqueue(port, packet, pool),
                 Owner::Peer(peer) => {
                     packet.port = port;
                     if let Err(packet) = seat.hand(peer, packet, pool) {
@@ -157,6 +153,7 @@ impl Worker {
                 Owner::Peer(_) => *dropped.entry(port).or_default() += 1,
             },
         });
+        self.ports.send_waiting(now, &mut self.software.pool);
         self.seat.publish();
     }
 
@@ -164,10 +161,10 @@ impl Worker {
     fn send_for_others(&mut self, now: Time) -> usize {
         let (ports, pool) = (&mut self.ports, &mut self.software.pool);
         let send = &mut |pool: &mut PacketPool, packet: twinpath_fallback::Packet| {
-            ports.send(packet.port, packet.frame(), now);
-            pool.give(packet);
+            ports.enqueue(packet.port, packet, pool);
         };
         let taken = self.seat.take(pool, send);
+        self.ports.send_waiting(now, pool);
         self.seat.settle(pool);
         taken
     }

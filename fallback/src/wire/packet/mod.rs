@@ -67,12 +67,13 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
         return Err(WireError::NotEthernet { wire: wire(), link_type });
     }
     let socket = sys::open(index).map_err(failed("open a packet socket"))?;
-    let mut notices = vec![format!(
+    let notices = vec![format!(
         "packet:{name}: offloads stay as they are; VLAN tags, checksums and large frames the kernel \
          left to the card are put right on receipt"
     )];
+    let mut warnings = Vec::new();
     if !interface::is_up(control.as_fd(), name).map_err(failed("ask for the interface's state"))? {
-        notices.push(format!("packet:{name}: is down; `ip link set {name} up` starts it"));
+        warnings.push(format!("packet:{name}: is down; `ip link set {name} up` starts it"));
     }
     let slot = |_| Slot {
         buffer: vec![0; MESSAGE_MAX].into_boxed_slice(),
@@ -91,7 +92,7 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
         calls_unasked: 0,
         removed: false,
     };
-    Ok(Opened { wire: Box::new(packet), notices })
+    Ok(Opened { wire: Box::new(packet), notices, warnings })
 }
 
 /// Puts the tag back that the kernel took off; `frame` starts `TAG_LEN` into `room`.

@@ -58,12 +58,12 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
     })?;
     let system = |operation| move |source| WireError::System { wire: wire(), operation, source };
     let control = sys::control_socket().map_err(system("open a control socket"))?;
-    let mut notices = Vec::new();
+    let mut warnings = Vec::new();
     if !sys::is_up(control.as_fd(), name).map_err(system("ask for the interface's state"))?
         && let Err(cause) = sys::bring_up(control.as_fd(), name)
     {
         let text = format!("tap:{name}: is down ({cause}); `ip link set {name} up` starts it");
-        notices.push(text);
+        warnings.push(text);
     }
     let tap = Tap {
         name: name.to_owned(),
@@ -73,7 +73,7 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
         counters: WireCounters::default(),
         removed: false,
     };
-    Ok(Opened { wire: Box::new(tap), notices })
+    Ok(Opened { wire: Box::new(tap), notices: Vec::new(), warnings })
 }
 
 /// What became of a frame offered to the kernel.
