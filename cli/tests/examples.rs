@@ -73,6 +73,10 @@ fn the_gateway_offloads_most_packets_loses_none_and_equals_software_and_interpre
     assert!(number(&card["flows"]["made"]) > 4096, "the card's capacity must bite");
     assert!(number(&card["shadow"]["judged"]) > 1_000, "{}", card["shadow"]);
     assert_eq!(number(&card["shadow"]["diverged"]), 0, "{}", card["shadow"]);
+    let read = &card["reconcile"];
+    assert!(number(&read["inspected"]) > 100, "{read}");
+    let mended = ["missing", "altered", "orphans"].map(|key| number(&read[key]));
+    assert_eq!(mended, [0; 3], "{read}");
     for rule in card["rules"].as_array().unwrap() {
         assert!(number(&rule["packets"]) > 0, "{rule} was never hit");
     }

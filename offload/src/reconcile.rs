@@ -87,7 +87,8 @@ impl Engine {
         let Some(ledger) = self.ledger.as_mut().filter(|l| l.capabilities.read_back) else {
             return;
         };
-        if ledger.queued() > 0 || self.reconcile.under_way > 0 {
+        let is_busy = ledger.backlog() > self.settings.ops_in_flight / 2;
+        if is_busy || self.reconcile.under_way > 0 {
             return;
         }
         for _ in 0..self.reconcile.allowance(now, per_second) {
