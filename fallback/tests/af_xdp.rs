@@ -108,11 +108,9 @@ fn exchange(mode: &str) {
         let mut received = receive(b.as_mut(), &mut pool, sent.len());
         assert!(received.iter().map(Packet::frame).eq(sent.iter()), "{mode}: frames differ");
         // And back, out of the buffers they were received into.
-        let places: Vec<_> = received.iter().map(|packet| packet.frame().as_ptr()).collect();
         b.send_packets(&mut received, Time(0), &mut pool);
         let back = receive(a.as_mut(), &mut pool, sent.len());
         assert!(back.iter().map(Packet::frame).eq(sent.iter()), "{mode}: frames differ");
-        assert_eq!(places.len(), back.len());
         pool.give_many(back.into_iter());
     }
     let (to, from) = (a.counters(), b.counters());

@@ -188,6 +188,8 @@ pub enum Attachment {
     Tap,
     /// A veth with one end in each namespace and a packet socket on the other.
     Veth,
+    /// The same with an AF_XDP socket.
+    Xdp,
 }
 
 /// A running `twinpath`, killed on drop.
@@ -376,12 +378,14 @@ impl Laboratory {
                     wires.push(format!("tap:{name}"));
                     inside.push(name);
                 }
-                Attachment::Veth => {
+                Attachment::Veth | Attachment::Xdp => {
                     let (link, near, far) = veth();
                     links.push(link);
                     run(&format!("ip link set {far} down"));
                     run(&format!("sysctl -qw net.ipv6.conf.{far}.disable_ipv6=0"));
-                    wires.push(format!("packet:{near}"));
+                    let is_xdp = plan.attachment == Attachment::Xdp;
+                    let kind = if is_xdp { "xdp" } else { "packet" };
+                    wires.push(format!("{kind}:{near}"));
                     inside.push(far);
                 }
             }

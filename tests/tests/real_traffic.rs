@@ -1,5 +1,5 @@
 //! Real traffic between two hosts joined only by `twinpath`: with the simulated card and without,
-//! over TAP and over packet sockets. Nothing is lost or reordered that the wire did not lose.
+//! over TAP, packet and AF_XDP sockets. Nothing is lost or reordered that the wire did not lose.
 
 use serde_json::Value;
 use twinpath_tests::netns::{Attachment, Laboratory, Namespace, Plan, Trunk, wait_for};
@@ -34,7 +34,7 @@ fn by_card(summary: &Value) -> u64 {
 #[test]
 fn hosts_find_and_ping_each_other_over_ipv4_and_ipv6() {
     for device in [SIM, NONE] {
-        for attachment in [Attachment::Tap, Attachment::Veth] {
+        for attachment in [Attachment::Tap, Attachment::Veth, Attachment::Xdp] {
             let laboratory = cable(device, attachment);
             for target in ["10.9.0.2", "fd09::2"] {
                 let text = laboratory.left.run(&format!("ping -n -i 0.02 -c 50 -W 5 {target}"));
@@ -67,6 +67,20 @@ fn a_gigabyte_over_tcp_arrives_unchanged_through_the_card() {
 fn large_frames_of_the_senders_stack_arrive_unchanged_over_packet_sockets() {
     for device in [SIM, NONE] {
         let laboratory = cable(device, Attachment::Veth);
+        let targets =
+            [([10, 9, 0, 2], 5_000).into(), ([0xfd09, 0, 0, 0, 0, 0, 0, 2], 5_001).into()];
+        for target in targets {
+            let [left, right] = transfer(&laboratory.left, &laboratory.right, target, 128 << 20);
+            assert_eq!(left, right, "{device} {target}");
+        }
+        drop(laboratory.stop());
+    }
+}
+
+#[test]
+fn a_stream_arrives_unchanged_over_af_xdp_sockets() {
+    for device in [SIM, NONE] {
+        let laboratory = cable(device, Attachment::Xdp);
         let targets =
             [([10, 9, 0, 2], 5_000).into(), ([0xfd09, 0, 0, 0, 0, 0, 0, 2], 5_001).into()];
         for target in targets {
@@ -170,6 +184,8 @@ fn numbered_datagrams_are_neither_lost_nor_reordered_and_all_are_counted() {
         (SIM, Attachment::Veth),
         (NONE, Attachment::Tap),
         (NONE, Attachment::Veth),
+        (SIM, Attachment::Xdp),
+        (NONE, Attachment::Xdp),
     ] {
         let laboratory = cable(device, attachment);
         // The hosts greet each other first, so that nothing waits for ARP.

@@ -46,7 +46,7 @@ fn check_totals(summary: &Value) {
 
 #[test]
 fn hosts_ping_and_talk_through_two_workers() {
-    for attachment in [Attachment::Tap, Attachment::Veth] {
+    for attachment in [Attachment::Tap, Attachment::Veth, Attachment::Xdp] {
         let laboratory =
             Laboratory::new(Plan { device: TWO, attachment, rules: CABLE, trunk: Trunk::Absent });
         for target in ["10.9.0.2", "fd09::2"] {
@@ -87,7 +87,7 @@ fn tagged_frames_cross_a_trunk_through_four_workers() {
 
 #[test]
 fn numbered_datagrams_keep_their_order_and_are_all_counted_while_rules_change() {
-    for attachment in [Attachment::Tap, Attachment::Veth] {
+    for attachment in [Attachment::Tap, Attachment::Veth, Attachment::Xdp] {
         let laboratory =
             Laboratory::new(Plan { device: TWO, attachment, rules: CABLE, trunk: Trunk::Absent });
         laboratory.left.run("ping -n -c 1 -W 5 10.9.0.2");
