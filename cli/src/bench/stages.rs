@@ -70,8 +70,6 @@ impl Stages {
 }
 
 impl Watch for Stages {
-    const WATCHES: bool = true;
-
     #[inline(always)]
     fn passed(&mut self, stage: Stage) {
         self.end(match stage {

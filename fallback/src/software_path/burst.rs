@@ -118,7 +118,7 @@ impl SoftwarePath {
         let mut lane = std::mem::take(&mut self.lane).unwrap_or_default();
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
-            self.parse_all::<I, _>(&burst[..count], &mut lane, watch);
+            self.parse_all::<I>(&burst[..count], &mut lane, watch);
             self.look_up_all::<I>(&mut lane, count);
             self.sample(&lane.works[..count], effects.out);
             watch.passed(Stage::Lookup);
@@ -136,7 +136,7 @@ impl SoftwarePath {
     }
 
     #[inline(always)]
-    fn parse_all<I: Isa, W: Watch>(&self, burst: &[Packet], lane: &mut Lane, watch: &mut W) {
+    fn parse_all<I: Isa>(&self, burst: &[Packet], lane: &mut Lane, watch: &mut impl Watch) {
         let Some(first) = burst.first() else { return };
         // Most bursts come in on one port, and most of the time there is one generation.
         let mut from = self.entrance(first.port, self.serves(first));
@@ -167,15 +167,11 @@ impl SoftwarePath {
                 }
                 None => self.parse_whole(packet, work),
             }
-            if !W::WATCHES {
-                self.hash::<I>(work);
-            }
         }
         watch.passed(Stage::Parse);
-        if W::WATCHES {
-            for work in lane.works[..burst.len()].iter_mut().filter(|work| work.refused.is_none()) {
-                self.hash::<I>(work);
-            }
+        // Not in the loop above: a key that was just stored whole is not there yet to be loaded in parts.
+        for work in lane.works[..burst.len()].iter_mut().filter(|work| work.refused.is_none()) {
+            self.hash::<I>(work);
         }
         watch.passed(Stage::Hash);
     }

@@ -16,9 +16,6 @@ pub enum Stage {
 
 /// Told at the end of each stage of each burst of at most 32 packets.
 pub trait Watch {
-    /// Whether anybody watches: hashing is then a stage of its own.
-    const WATCHES: bool;
-
     /// The burst has passed `stage`.
     fn passed(&mut self, stage: Stage);
 }
@@ -28,8 +25,6 @@ pub trait Watch {
 pub struct Unwatched;
 
 impl Watch for Unwatched {
-    const WATCHES: bool = false;
-
     #[inline(always)]
     fn passed(&mut self, _stage: Stage) {}
 }
