@@ -20,7 +20,7 @@ const FINDINGS_MAX: usize = 16;
 
 /// What the engine wants of a card besides operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wants {
+pub struct Wants {
     /// A sweep of its counters.
     pub sweep: bool,
     /// A reset.
@@ -29,7 +29,7 @@ pub(crate) struct Wants {
 
 /// Engine, rules, and the change of rules under way.
 #[derive(Debug)]
-pub(crate) struct Brain {
+pub struct Brain {
     /// The engine; tell it things through [`Brain::tell`].
     pub engine: Engine,
     /// Events for people.
@@ -52,12 +52,7 @@ pub(crate) struct Brain {
 
 impl Brain {
     /// A brain that wants `rules`, whose first generation is in force from `now` on.
-    pub(crate) fn new(
-        ports: Arc<PortTable>,
-        rules: Vec<Rule>,
-        settings: Settings,
-        now: Time,
-    ) -> Self {
+    pub fn new(ports: Arc<PortTable>, rules: Vec<Rule>, settings: Settings, now: Time) -> Self {
         let mut store = RuleStore::new();
         store.replace(rules);
         let pipeline = Arc::new(store.pipeline(Arc::clone(&ports)));
@@ -78,53 +73,53 @@ impl Brain {
     }
 
     /// The pipeline in force.
-    pub(crate) const fn pipeline(&self) -> &Arc<Pipeline> {
+    pub const fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
 
     /// The newest generation: in force, or being prepared.
-    pub(crate) const fn generation(&self) -> Generation {
+    pub const fn generation(&self) -> Generation {
         self.generation
     }
 
     /// The generation in force.
-    pub(crate) fn in_force(&self) -> Generation {
+    pub fn in_force(&self) -> Generation {
         self.pending.as_ref().map_or(self.generation, |(next, _)| Generation(next.0 - 1))
     }
 
     /// The generation that has all changes asked for, once it is in force.
-    pub(crate) const fn newest(&self) -> Generation {
+    pub const fn newest(&self) -> Generation {
         if self.changed { Generation(self.generation.0 + 1) } else { self.generation }
     }
 
     /// The ports rules may name.
-    pub(crate) const fn ports(&self) -> &Arc<PortTable> {
+    pub const fn ports(&self) -> &Arc<PortTable> {
         &self.ports
     }
 
     /// The rules wanted now.
-    pub(crate) const fn rules(&self) -> &RuleStore {
+    pub const fn rules(&self) -> &RuleStore {
         &self.rules
     }
 
     /// Changes the rules; [`Brain::settle`] starts what follows.
-    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut RuleStore) -> T) -> T {
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut RuleStore) -> T) -> T {
         self.changed = true;
         change(&mut self.rules)
     }
 
     /// Whether a change of rules is not in force yet.
-    pub(crate) const fn is_changing(&self) -> bool {
+    pub const fn is_changing(&self) -> bool {
         self.changed || self.pending.is_some()
     }
 
     /// Tells the engine something; [`Brain::settle`] when all is told.
-    pub(crate) fn tell(&mut self, now: Time, input: Input) {
+    pub fn tell(&mut self, now: Time, input: Input) {
         self.engine.handle(now, input);
     }
 
     /// Tells the engine the time if it is due.
-    pub(crate) fn tick(&mut self, now: Time) {
+    pub fn tick(&mut self, now: Time) {
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.tell(now, Input::Timeout);
         }
@@ -132,7 +127,7 @@ impl Brain {
 
     /// Executes everything the engine wants, and starts the next change of rules when one is
     /// wanted and none is under way.
-    pub(crate) fn settle(&mut self, now: Time, mut keeper: Option<&mut dyn FlowKeeper>) {
+    pub fn settle(&mut self, now: Time, mut keeper: Option<&mut dyn FlowKeeper>) {
         loop {
             while let Some(output) = self.engine.poll_output() {
                 self.execute(now, output, reborrow(&mut keeper));

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The card, its driver, and software.
 #[derive(Debug)]
-pub(crate) struct CardPath {
+pub struct CardPath {
     /// The software path behind the card.
     pub software: Software,
     card: Card<SharedMemory>,
@@ -43,12 +43,12 @@ pub(crate) struct CardPath {
 /// Why the simulated card did not come up.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated card did not come up: {0}")]
-pub(crate) struct BringUpError(String);
+pub struct BringUpError(String);
 
 impl CardPath {
     /// A card of that profile with a driver for `ports`, so many queues, and one in so many frames
     /// mirrored; [`CardPath::bring_up`] comes next.
-    pub(crate) fn new(
+    pub fn new(
         profile: Profile,
         ports: &PortTable,
         (workers, mirror_sample): (u16, u32),
@@ -76,7 +76,7 @@ impl CardPath {
     ///
     /// # Errors
     /// The driver gave it up.
-    pub(crate) fn bring_up(&mut self, now: Time, brain: &mut Brain) -> Result<Time, BringUpError> {
+    pub fn bring_up(&mut self, now: Time, brain: &mut Brain) -> Result<Time, BringUpError> {
         let mut at = now;
         let deadline = now.after(PATIENCE);
         while at < deadline {
@@ -93,15 +93,20 @@ impl CardPath {
         Err(BringUpError("no answer in time".into()))
     }
 
+    /// The simulated card itself, for those who make it fail.
+    pub const fn device(&mut self) -> &mut Card<SharedMemory> {
+        &mut self.card
+    }
+
     /// Takes a frame that arrived on a port's wire.
-    pub(crate) fn take(&mut self, now: Time, port: PortNo, frame: &[u8]) {
+    pub fn take(&mut self, now: Time, port: PortNo, frame: &[u8]) {
         if let Ok(index) = self.numbers.binary_search(&port) {
             self.card.port_in(index, frame, now.0);
         }
     }
 
     /// Lets card and host work until neither has anything to do at `now`, and sends what left.
-    pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
+    pub fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         for _ in 0..EXCHANGES_MAX {
             if !self.exchange(now, brain) {
                 break;
@@ -116,13 +121,13 @@ impl CardPath {
     }
 
     /// When something inside happens by itself.
-    pub(crate) fn next_event(&self) -> Option<Time> {
+    pub fn next_event(&self) -> Option<Time> {
         let card = self.card.next_event().map(Time);
         [card, self.host.next_event()].into_iter().flatten().min()
     }
 
     /// Whether no frame is inside.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.card.next_event().is_none()
             && self.card.held() == 0
             && !self.software.is_waiting()
@@ -130,12 +135,12 @@ impl CardPath {
     }
 
     /// Name and health of the card.
-    pub(crate) fn describe(&mut self, now: Time) -> (String, String) {
+    pub fn describe(&mut self, now: Time) -> (String, String) {
         self.host.describe(now)
     }
 
     /// What became of the packets that went into the card.
-    pub(crate) fn fates(&self, received: u64) -> Fates {
+    pub fn fates(&self, received: u64) -> Fates {
         let mut fates = Fates {
             card: Some(self.registers.sum(PortRegister::Decided)),
             software: self.software.decided(),
@@ -156,14 +161,14 @@ impl CardPath {
     }
 
     /// Frames that the card should have sent out of the port at `index` and did not.
-    pub(crate) fn send_dropped(&self, index: usize) -> u64 {
+    pub fn send_dropped(&self, index: usize) -> u64 {
         self.registers.read(index, PortRegister::TxTooLong)
             + self.registers.read(index, PortRegister::TxOverrun)
             + self.host.dropped_at(self.numbers[index])
     }
 
     /// Sweeps until every counter is as of `now` or later, and returns the time then.
-    pub(crate) fn sweep_all(&mut self, now: Time, brain: &mut Brain) -> Time {
+    pub fn sweep_all(&mut self, now: Time, brain: &mut Brain) -> Time {
         let deadline = now.after(PATIENCE);
         let mut at = now;
         while at < deadline && matches!(self.host.nic.health(at), Health::Good | Health::Bypass) {

@@ -6,11 +6,11 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
 /// Events kept, and as many copies for the controller; the oldest go first.
-pub(crate) const KEPT_MAX: usize = 256;
+pub const KEPT_MAX: usize = 256;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Happening {
+pub struct Happening {
     /// Seconds since the run began, or of the captures.
     pub seconds: f64,
     /// `event`, `error`, `refusal` (of a flow by the card) or `controller`.
@@ -41,7 +41,7 @@ struct Copy {
 
 /// The rings of events and of packets for the controller.
 #[derive(Debug, Default)]
-pub(crate) struct EventRing {
+pub struct EventRing {
     events: VecDeque<(Time, &'static str, String)>,
     copies: VecDeque<Copy>,
     copy_count: u64,
@@ -51,19 +51,19 @@ pub(crate) struct EventRing {
 
 impl EventRing {
     /// Keeps and logs an event.
-    pub(crate) fn event(&mut self, now: Time, text: String) {
+    pub fn event(&mut self, now: Time, text: String) {
         tracing::info!("{text}");
         self.keep(now, "event", text);
     }
 
     /// Keeps and logs an event that somebody should look at.
-    pub(crate) fn error(&mut self, now: Time, text: String) {
+    pub fn error(&mut self, now: Time, text: String) {
         tracing::error!("{text}");
         self.keep(now, "error", text);
     }
 
     /// Keeps an event that comes in swarms: only the last of a row, and how many they were.
-    pub(crate) fn repeated(&mut self, now: Time, swarm: &'static str, text: String) {
+    pub fn repeated(&mut self, now: Time, swarm: &'static str, text: String) {
         tracing::debug!("{text}");
         let in_row = self.events.back().is_some_and(|(_, kind, _)| *kind == SWARM);
         self.swarm = if in_row { self.swarm + 1 } else { 1 };
@@ -83,7 +83,7 @@ impl EventRing {
     }
 
     /// Keeps a packet for the controller, reusing the buffer of the one it displaces.
-    pub(crate) fn copy(&mut self, time: Time, in_port: PortNo, length: usize, bytes: &[u8]) {
+    pub fn copy(&mut self, time: Time, in_port: PortNo, length: usize, bytes: &[u8]) {
         self.copy_count += 1;
         let full = self.copies.len() == KEPT_MAX;
         let oldest = full.then(|| self.copies.pop_front()).flatten();
@@ -94,17 +94,17 @@ impl EventRing {
     }
 
     /// Counts packets for the controller that are forgotten already.
-    pub(crate) const fn forget_copies(&mut self, count: u64) {
+    pub const fn forget_copies(&mut self, count: u64) {
         self.copy_count += count;
     }
 
     /// Packets copied to the controller so far.
-    pub(crate) const fn copy_count(&self) -> u64 {
+    pub const fn copy_count(&self) -> u64 {
         self.copy_count
     }
 
     /// Everything kept, oldest first.
-    pub(crate) fn happenings(&self) -> Vec<Happening> {
+    pub fn happenings(&self) -> Vec<Happening> {
         let events = self.events.iter().map(|(time, kind, text)| {
             let text = text.clone();
             let none = (None, None, None);
@@ -134,7 +134,7 @@ impl Happening {
 }
 
 /// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");

@@ -16,7 +16,7 @@ use twinpath_flow::time::Time;
 
 /// What became of the packets received (design section 8); the causes of loss by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fates {
+pub struct Fates {
     /// Decided by the card alone; `None` where it does not say.
     pub card: Option<u64>,
     /// Decided by software.

@@ -10,7 +10,7 @@ use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 
 /// Keeps software's flows. What it learned before it answers is told to the brain first.
-pub(crate) trait FlowKeeper {
+pub trait FlowKeeper {
     /// Prepares the next generation; the flows it must not use.
     ///
     /// # Errors

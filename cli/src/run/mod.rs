@@ -2,22 +2,22 @@
 
 mod answer;
 mod attach;
-mod brain;
+pub mod brain;
 mod cable;
 pub(crate) mod candidate;
-mod card;
+pub mod card;
 mod collect;
 mod crew;
-pub(crate) mod event_ring;
+pub mod event_ring;
 pub(crate) mod explain;
-pub(crate) mod forwarder;
+pub mod forwarder;
 mod hardware;
 pub(crate) mod history;
 mod host;
-mod keeper;
+pub mod keeper;
 mod odometer;
 mod poll;
-mod ports;
+pub mod ports;
 mod reference;
 mod registers;
 mod remote;
@@ -27,7 +27,7 @@ pub(crate) mod serve;
 mod session;
 mod signals;
 pub(crate) mod sim;
-mod software;
+pub mod software;
 mod standby;
 
 use crate::args;
@@ -50,7 +50,7 @@ use ports::{PortLine, Ports};
 use remote::RemotePath;
 use session::Session;
 use signals::Signals;
-use software::Software;
+use software::{Software, fresh_settings};
 use std::sync::Arc;
 use twinpath_fallback::wire::{Opened, WireSpec};
 use twinpath_offload::Settings;
@@ -77,7 +77,8 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let now = origin.unwrap_or_default();
     let mut brain = Brain::new(Arc::clone(&config.ports), rules, engine_settings(&config), now);
     brain.settle(now, None);
-    let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
+    let software =
+        Software::new(fresh_settings(), brain.generation(), Arc::clone(brain.pipeline()));
     let forwarder = match (config.device, profile) {
         (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
         (Device::Sim, Some(profile)) => {

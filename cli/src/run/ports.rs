@@ -10,7 +10,7 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
 /// A physical port and the wire it is attached to.
-pub(crate) struct PortLine {
+pub struct PortLine {
     /// Number.
     pub number: PortNo,
     /// Name.
@@ -33,23 +33,23 @@ pub(crate) struct PortLine {
 
 impl PortLine {
     /// A port at which nothing has passed.
-    pub(super) fn new(number: PortNo, name: String, wire: Box<dyn Wire>) -> Self {
+    pub fn new(number: PortNo, name: String, wire: Box<dyn Wire>) -> Self {
         let (received, sent, outgoing) = (Counts::default(), Counts::default(), Vec::new());
         Self { number, name, wire, received, sent, dropped: 0, missed: 0, failure: None, outgoing }
     }
 
     /// Frames that went out; those that still wait in the wire are not among them.
-    pub(crate) fn sent(&self) -> Counts {
+    pub fn sent(&self) -> Counts {
         self.sent + self.wire.counters().sent
     }
 
     /// Frames that the system dropped before they were read.
-    pub(crate) fn missed(&self) -> u64 {
+    pub fn missed(&self) -> u64 {
         self.missed + self.wire.counters().receive_dropped
     }
 
     /// Frames that should have gone out and did not, anywhere.
-    pub(crate) fn send_dropped(&self) -> u64 {
+    pub fn send_dropped(&self) -> u64 {
         self.dropped + self.wire.counters().send_dropped
     }
 }
@@ -75,7 +75,7 @@ impl std::fmt::Debug for PortLine {
 
 /// All physical ports, ascending by number.
 #[derive(Debug)]
-pub(crate) struct Ports {
+pub struct Ports {
     lines: Vec<PortLine>,
     index: HashMap<PortNo, usize>,
     /// Virtual sources whose next arrival may have changed are asked again; others are remembered.
@@ -86,7 +86,7 @@ pub(crate) struct Ports {
 
 impl Ports {
     /// Ports with open wires, ascending by number.
-    pub(crate) fn new(lines: Vec<PortLine>) -> Self {
+    pub fn new(lines: Vec<PortLine>) -> Self {
         let index = lines.iter().enumerate().map(|(at, line)| (line.number, at)).collect();
         let arrivals = vec![None; lines.len()];
         let mut ports = Self { arrivals, lines, index, unwritten: None };
@@ -97,34 +97,34 @@ impl Ports {
     }
 
     /// The ports, ascending by number.
-    pub(crate) fn lines(&self) -> &[PortLine] {
+    pub fn lines(&self) -> &[PortLine] {
         &self.lines
     }
 
     /// Position of a port.
-    pub(crate) fn position(&self, port: PortNo) -> Option<usize> {
+    pub fn position(&self, port: PortNo) -> Option<usize> {
         self.index.get(&port).copied()
     }
 
     /// Whether every wire brings its own time.
-    pub(crate) fn are_virtual(&self) -> bool {
+    pub fn are_virtual(&self) -> bool {
         self.lines.iter().all(|line| line.wire.is_virtual())
     }
 
     /// Whether no wire will ever bring another frame.
-    pub(crate) fn are_finished(&self) -> bool {
+    pub fn are_finished(&self) -> bool {
         self.lines.iter().all(|line| line.failure.is_some() || line.wire.is_finished())
     }
 
     /// The earliest arrival of a virtual source, ties to the lower port.
-    pub(crate) fn next_arrival(&self) -> Option<(Time, usize)> {
+    pub fn next_arrival(&self) -> Option<(Time, usize)> {
         let known = self.arrivals.iter().enumerate();
         known.filter_map(|(at, time)| time.map(|time| (time, at))).min()
     }
 
     /// Takes at most `limit` frames that arrived by `now` from the wire at `at`. A failing wire is
     /// finished from then on.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         at: usize,
         now: Time,
@@ -202,7 +202,7 @@ impl Ports {
     }
 
     /// Sends a frame out of a port; one for an unknown port is nobody's.
-    pub(crate) fn send(&mut self, port: PortNo, frame: &[u8], departure: Time) {
+    pub fn send(&mut self, port: PortNo, frame: &[u8], departure: Time) {
         if let Some(at) = self.position(port) {
             self.lines[at].wire.send(frame, departure);
         }
@@ -253,14 +253,14 @@ impl Ports {
     }
 
     /// Counts a frame that should have gone out of `port` and did not.
-    pub(crate) fn drop_at(&mut self, port: PortNo) {
+    pub fn drop_at(&mut self, port: PortNo) {
         if let Some(at) = self.position(port) {
             self.lines[at].dropped += 1;
         }
     }
 
     /// Pushes out what waits in the wires.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         for line in &mut self.lines {
             if let Err(failure) = line.wire.flush() {
                 self.unwritten.get_or_insert(failure);
@@ -269,12 +269,12 @@ impl Ports {
     }
 
     /// Whether an output cannot be written: going on would only lose frames.
-    pub(crate) const fn are_blocked(&self) -> bool {
+    pub const fn are_blocked(&self) -> bool {
         self.unwritten.is_some()
     }
 
     /// Lets virtual sources begin at `now`, for runs with live wires.
-    pub(crate) fn start_at(&mut self, now: Time) {
+    pub fn start_at(&mut self, now: Time) {
         for at in 0..self.lines.len() {
             self.lines[at].wire.start_at(now);
             self.ask_arrival(at);
@@ -288,7 +288,7 @@ impl Ports {
     }
 
     /// Ends all wires and returns the first failure of any: reading, then writing.
-    pub(crate) fn finish(&mut self) -> Option<WireError> {
+    pub fn finish(&mut self) -> Option<WireError> {
         let read = self.lines.iter_mut().find_map(|line| line.failure.take());
         let mut first = read.or_else(|| self.unwritten.take());
         for line in &mut self.lines {

@@ -21,14 +21,14 @@ use twinpath_offload::io::Input;
 const PACKETS_MAX: usize = 4096;
 
 /// Packets processed at once at most.
-pub(crate) const BURST_MAX: usize = 32;
+pub const BURST_MAX: usize = 32;
 
 /// What the event ring says of copies that found no buffer.
 pub(super) const NO_CONTROLLER_BUFFER: &str = "no buffer for a packet to the controller";
 
 /// What the software path sends and could not send.
 #[derive(Debug)]
-pub(crate) enum Sent {
+pub enum Sent {
     /// A frame for a port.
     Frame(PortNo, Packet),
     /// A frame that should have left by a port and could not.
@@ -37,7 +37,7 @@ pub(crate) enum Sent {
 
 /// What software did with packets that no rule decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SoftwareTally {
+pub struct SoftwareTally {
     /// Decided by the rules to go nowhere.
     pub dropped: u64,
     /// Longer than the input port takes.
@@ -53,9 +53,14 @@ pub(super) fn fresh_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// Settings whose hashes nobody can foresee.
+pub(super) fn fresh_settings() -> Settings {
+    Settings { seed: fresh_seed(), ..Settings::default() }
+}
+
 /// The software path and what it needs around it.
 #[derive(Debug)]
-pub(crate) struct Software {
+pub struct Software {
     /// The path.
     pub path: SoftwarePath,
     /// Its buffers.
@@ -69,8 +74,8 @@ pub(crate) struct Software {
 
 impl Software {
     /// A software path that decides by `pipeline` as `generation`.
-    pub(crate) fn new(generation: Generation, pipeline: Arc<Pipeline>) -> Self {
-        let settings = Settings { seed: fresh_seed(), ..Settings::default() };
+    #[must_use]
+    pub fn new(settings: Settings, generation: Generation, pipeline: Arc<Pipeline>) -> Self {
         Self {
             path: SoftwarePath::new(settings, generation, pipeline),
             pool: PacketPool::new(PACKETS_MAX),
@@ -81,7 +86,7 @@ impl Software {
     }
 
     /// Takes a frame of `length` bytes that `fill` writes; `false` when it is lost.
-    pub(crate) fn take(
+    pub fn take(
         &mut self,
         (port, generation, time): (PortNo, Generation, Time),
         length: usize,
@@ -122,19 +127,19 @@ impl Software {
     }
 
     /// Whether packets wait for [`Self::process`].
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         !self.burst.is_empty()
     }
 
     /// Packets taken and decided so far, whatever was decided.
-    pub(crate) fn decided(&self) -> u64 {
+    pub fn decided(&self) -> u64 {
         let totals = self.path.totals();
         totals.packets - totals.refused
     }
 
     /// Decides everything taken, hands what leaves to `send` in order, and tells `brain` what it
     /// learned. The caller settles the brain afterwards.
-    pub(crate) fn process(
+    pub fn process(
         &mut self,
         now: Time,
         brain: &mut Brain,

@@ -1,6 +1,7 @@
 //! A card that is reset goes on with the rules in force.
 
 use super::*;
+use crate::run::software::fresh_settings;
 use twinpath_flow::card::Event;
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind};
 use twinpath_flow::rule::Rule;
@@ -34,7 +35,8 @@ impl Bench {
         let mut brain =
             Brain::new(Arc::clone(&ports), rules(text, &ports), Settings::default(), now);
         brain.settle(now, None);
-        let software = Software::new(brain.generation(), Arc::clone(brain.pipeline()));
+        let software =
+            Software::new(fresh_settings(), brain.generation(), Arc::clone(brain.pipeline()));
         let mut profile = Profile::named("tiny").unwrap();
         profile.ports = 2;
         let mut card = CardPath::new(profile, &ports, (1, 100), software, now);

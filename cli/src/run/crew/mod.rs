@@ -20,7 +20,7 @@ mod worker;
 use super::brain::Brain;
 use super::forwarder::Fates;
 use super::ports::{PortTotals, Ports};
-use super::software::{NO_CONTROLLER_BUFFER, Software, fresh_seed};
+use super::software::{NO_CONTROLLER_BUFFER, Software, fresh_seed, fresh_settings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::statistics::WorkerView;
@@ -118,7 +118,11 @@ impl Crew {
                 poll: config.poll,
                 ports: share,
                 table: Arc::clone(brain.ports()),
-                software: Software::new(brain.generation(), Arc::clone(brain.pipeline())),
+                software: Software::new(
+                    fresh_settings(),
+                    brain.generation(),
+                    Arc::clone(brain.pipeline()),
+                ),
                 generation: brain.generation(),
                 seat,
                 bell: Arc::clone(&bell),
