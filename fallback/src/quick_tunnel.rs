@@ -7,7 +7,7 @@ use twinpath_flow::field::Field;
 use twinpath_flow::frame::tunnel::TunnelHeader;
 use twinpath_flow::key::{Key, Line};
 use twinpath_flow::parse::{Layout, Parsed, Standing};
-use twinpath_flow::port::{PortNo, PortTable, Tunnel, TunnelKind};
+use twinpath_flow::port::{PortNo, PortTable, TunnelKind};
 
 /// Outer headers: Ethernet, IPv4, UDP.
 const OUTER: usize = 14 + 20 + 8;
@@ -57,15 +57,7 @@ pub(crate) fn read(
     let address =
         |at: usize| u32::from_be_bytes([outer[at], outer[at + 1], outer[at + 2], outer[at + 3]]);
     let (source, target) = (address(26), address(30));
-    let claims = |tunnel: &Tunnel| {
-        tunnel.over == in_port
-            && u32::from(tunnel.local_ip) == target
-            && tunnel.kind.udp_port() == word(36)
-            && tunnel.remote_ip.is_none_or(|remote| u32::from(remote) == source)
-    };
-    let claimants = ports.tunnels().filter(|(_, tunnel)| claims(tunnel));
-    let (port, tunnel) =
-        claimants.min_by_key(|(number, tunnel)| (tunnel.remote_ip.is_none(), *number))?;
+    let (port, tunnel) = ports.claimant(in_port, word(36), (source.into(), target.into()))?;
     let header = TunnelHeader::read(tunnel.kind, &frame[OUTER..end])?;
     if !header.carries_packet {
         return None;

@@ -96,7 +96,12 @@ pub struct Tunnel {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortTable {
     ports: Vec<Port>,
+    /// What the tunnel ports claim and their places in `ports`, sorted.
+    claims: Vec<(Claim, u16)>,
 }
+
+/// What a tunnel port claims: port below, UDP port, local address, remote one if it is fixed.
+type Claim = (PortNo, u16, Ipv4Addr, Option<Ipv4Addr>);
 
 /// Why a port table was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +150,15 @@ impl PortTable {
                 Self::check_tunnel(&ports, index, number, tunnel)?;
             }
         }
-        Ok(Self { ports })
+        let claim = |(place, port): (u16, &Port)| match &port.kind {
+            PortKind::Tunnel(t) => {
+                Some(((t.over, t.kind.udp_port(), t.local_ip, t.remote_ip), place))
+            }
+            PortKind::Physical => None,
+        };
+        let mut claims: Vec<_> = (0..).zip(&ports).filter_map(claim).collect();
+        claims.sort_unstable();
+        Ok(Self { ports, claims })
     }
 
     fn check_tunnel(
@@ -200,11 +213,103 @@ impl PortTable {
         self.ports.iter().filter(|port| port.kind == PortKind::Physical)
     }
 
+    /// The tunnel port that claims UDP packets which came in by port `over`, given their
+    /// destination port and addresses: one for that source rather than one for all.
+    #[must_use]
+    pub fn claimant(
+        &self,
+        over: PortNo,
+        udp_port: u16,
+        (source, target): (Ipv4Addr, Ipv4Addr),
+    ) -> Option<(PortNo, &Tunnel)> {
+        let claimed_by = |remote| {
+            let claim = (over, udp_port, target, remote);
+            self.claims.binary_search_by(|(other, _)| other.cmp(&claim)).ok()
+        };
+        let at = claimed_by(Some(source)).or_else(|| claimed_by(None))?;
+        let port = &self.ports[usize::from(self.claims[at].1)];
+        match &port.kind {
+            PortKind::Tunnel(tunnel) => Some((port.number, tunnel)),
+            PortKind::Physical => None,
+        }
+    }
+
+    /// Whether a tunnel rides over a port.
+    #[must_use]
+    pub fn has_tunnels_over(&self, over: PortNo) -> bool {
+        let at = self.claims.partition_point(|((other, ..), _)| *other < over);
+        self.claims.get(at).is_some_and(|((other, ..), _)| *other == over)
+    }
+
     /// Tunnel ports with their settings, ascending by number.
     pub fn tunnels(&self) -> impl Iterator<Item = (PortNo, &Tunnel)> {
         self.ports.iter().filter_map(|port| match &port.kind {
             PortKind::Tunnel(tunnel) => Some((port.number, tunnel)),
             PortKind::Physical => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Random;
+
+    fn port(number: u16, kind: PortKind) -> Port {
+        let (number, name) = (PortNo(number), format!("p{number}"));
+        Port { number, name, mtu_out: None, mtu_in: MTU_IN_DEFAULT, kind }
+    }
+
+    /// Two physical ports and up to `count` tunnels whose claims overlap.
+    fn table(random: &mut Random, count: u16) -> PortTable {
+        let address =
+            |last: usize| Ipv4Addr::from(0x0a00_0000 + u32::try_from(last).expect("small"));
+        let mut ports = vec![port(1, PortKind::Physical), port(2, PortKind::Physical)];
+        for number in 10..10 + count {
+            let tunnel = Tunnel {
+                kind: random.pick(&[TunnelKind::Vxlan, TunnelKind::Geneve, TunnelKind::Gtpu]),
+                over: PortNo(random.pick(&[1, 2])),
+                local_ip: address(random.below(3)),
+                remote_ip: random.chance(60).then(|| address(random.below(4))),
+                local_mac: [2; 6],
+                peer_mac: [4; 6],
+                tos: OuterTos::Fixed(0),
+                ttl: 64,
+                qfi: None,
+            };
+            ports.push(port(number, PortKind::Tunnel(tunnel)));
+            if PortTable::new(ports.clone()).is_err() {
+                ports.pop();
+            }
+        }
+        PortTable::new(ports).expect("checked one by one")
+    }
+
+    #[test]
+    fn the_claimant_is_the_one_a_walk_over_all_tunnels_finds() {
+        let mut random = Random::new(5);
+        let mut found = 0;
+        for _ in 0..200 {
+            let ports = table(&mut random, 20);
+            for _ in 0..50 {
+                let over = PortNo(random.pick(&[1, 2, 3]));
+                let udp_port = random.pick(&[4789, 6081, 2152, 53]);
+                let mut address =
+                    || Ipv4Addr::from(0x0a00_0000 + u32::try_from(random.below(5)).expect("small"));
+                let (source, target) = (address(), address());
+                let claims = |tunnel: &Tunnel| {
+                    (tunnel.over, tunnel.kind.udp_port(), tunnel.local_ip)
+                        == (over, udp_port, target)
+                        && tunnel.remote_ip.is_none_or(|remote| remote == source)
+                };
+                let claimants = ports.tunnels().filter(|(_, tunnel)| claims(tunnel));
+                let wanted = claimants.min_by_key(|(_, tunnel)| tunnel.remote_ip.is_none());
+                assert_eq!(ports.claimant(over, udp_port, (source, target)), wanted);
+                let rides = ports.tunnels().any(|(_, tunnel)| tunnel.over == over);
+                assert_eq!(ports.has_tunnels_over(over), rides);
+                found += u32::from(wanted.is_some());
+            }
+        }
+        assert!(found > 1000, "only {found} packets had a tunnel");
     }
 }

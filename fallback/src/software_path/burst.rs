@@ -212,7 +212,7 @@ impl SoftwarePath {
             serves,
             too_long: port.map_or(0, |port| usize::from(port.mtu_in) + 1),
             refuses: if port.is_some() { DropCause::MtuIn } else { DropCause::NoPort },
-            has_tunnels: ports.tunnels().any(|(_, tunnel)| tunnel.over == number),
+            has_tunnels: ports.has_tunnels_over(number),
         }
     }
 
