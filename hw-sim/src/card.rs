@@ -3,6 +3,7 @@
 use crate::commands::{Commands, Pace};
 use crate::completions::Completions;
 use crate::execute::Parked;
+use crate::fault::{Class, Faults, Fired};
 use crate::hold::Holds;
 use crate::mirror::Mirror;
 use crate::packet::Packet;
@@ -47,6 +48,12 @@ pub struct Card<M> {
     pub(crate) pool: Pool,
     /// The frame that is being edited.
     pub(crate) packet: Packet,
+    /// What is to go wrong.
+    pub(crate) faults: Option<Box<Faults>>,
+    /// The profile before a fault changed it.
+    pub(crate) own: Option<Box<Profile>>,
+    /// How often faults of earlier plans fired.
+    pub(crate) fired: Fired,
 }
 
 impl<M: CardMemory> Card<M> {
@@ -81,6 +88,9 @@ impl<M: CardMemory> Card<M> {
             completions: Completions::default(),
             pool: Pool::default(),
             packet: Packet::default(),
+            faults: None,
+            own: None,
+            fired: Fired::NONE,
         };
         card.publish();
         card
@@ -92,7 +102,9 @@ impl<M: CardMemory> Card<M> {
     /// [`Card::step`]. Ports beyond the card's ignore it.
     pub fn port_in(&mut self, port: usize, frame: &[u8], now: u64) {
         self.clock = self.clock.max(now);
-        self.run_due();
+        if !self.suffers(Class::HeartbeatStopped) {
+            self.run_due();
+        }
         if let Ok(index) = u16::try_from(port)
             && port < self.ports.len()
         {
@@ -103,9 +115,19 @@ impl<M: CardMemory> Card<M> {
     /// Does everything that is due by `now`: reset, rings, commands, releases, registers.
     pub fn step(&mut self, now: u64) {
         self.clock = self.clock.max(now);
+        if self.faults.is_some() {
+            self.suffer();
+            if self.is_gone() {
+                return;
+            }
+        }
         let request = self.memory.load32(RESET_REQUEST.offset);
-        if request != self.reset_done {
+        if request != self.reset_done && !self.ignores(request) {
             self.reset(request);
+        }
+        if self.suffers(Class::HeartbeatStopped) {
+            self.go_on_without_firmware();
+            return;
         }
         self.follow_control();
         if let Err(syndrome) = self.work() {
@@ -121,7 +143,9 @@ impl<M: CardMemory> Card<M> {
         let unannounced =
             self.completions.is_behind() || self.receive.iter().any(ReceiveQueue::is_behind);
         let departures = self.ports.iter().filter_map(Port::next_departure);
-        departures.chain(self.commands.next_due()).chain(unannounced.then_some(self.clock)).min()
+        let faults = self.faults.as_ref().and_then(|faults| faults.next_due(self.clock));
+        let commands = self.commands.next_due().filter(|_| !self.suffers(Class::HeartbeatStopped));
+        departures.chain(commands).chain(unannounced.then_some(self.clock)).chain(faults).min()
     }
 
     /// The next frame that has left a port by the time of the last call with a time.
@@ -159,15 +183,48 @@ impl<M: CardMemory> Card<M> {
             latency: u64::from(self.profile.command_latency_ns),
             interval: u64::from(self.profile.command_interval_ns),
         };
-        let room = self.completions.room(&self.memory)?;
-        self.commands.fetch(&self.memory, room, pace)?;
+        let waiting = self.faults.as_ref().map_or(0, |faults| faults.waiting());
+        let room = self.completions.room(&self.memory)?.saturating_sub(waiting);
+        let (clock, mut faults) = (self.clock, self.faults.take());
+        let slower = || {
+            let struck =
+                faults.as_mut().and_then(|faults| faults.strikes(Class::CommandSlow, clock));
+            struck.unwrap_or(0)
+        };
+        let fetched = self.commands.fetch(&self.memory, room, pace, slower);
+        self.faults = faults;
+        fetched?;
         self.run_due();
+        self.send_given()
+    }
+
+    /// Sends what the host gave.
+    fn send_given(&mut self) -> Result<(), u32> {
         let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
         for ring in &mut self.transmit {
             ring.drain(&self.memory, &mut self.ports, &mut self.pool, due)?;
         }
         self.finish_releases();
         Ok(())
+    }
+
+    /// A hung firmware: nothing but what forwards by itself, and a reset, goes on.
+    fn go_on_without_firmware(&mut self) {
+        if let Err(syndrome) = self.send_given() {
+            self.fault(syndrome);
+        }
+        self.publish_packets();
+    }
+
+    /// Whether a request for a reset is one of those that come to nothing.
+    fn ignores(&mut self, request: u32) -> bool {
+        let clock = self.clock;
+        let Some(faults) = &mut self.faults else { return false };
+        if faults.ignored != Some(request) {
+            let struck = faults.strikes(Class::ResetIgnored, clock).is_some();
+            faults.ignored = struck.then_some(request);
+        }
+        faults.ignored.is_some()
     }
 
     fn run_due(&mut self) {
@@ -189,6 +246,9 @@ impl<M: CardMemory> Card<M> {
             }
         }
         self.control = self.control & control::RINGS | wanted & control::TABLES;
+        if self.suffers(Class::EngineDead) {
+            self.control &= !control::TABLES;
+        }
     }
 
     fn open_rings(&mut self) -> Result<(), u32> {
@@ -222,16 +282,7 @@ impl<M: CardMemory> Card<M> {
 
     /// §2.3.
     fn reset(&mut self, request: u32) {
-        self.close_rings();
-        self.commands.reset();
-        self.completions.reset();
-        self.mirror.reset();
-        self.tables.reset();
-        self.tunnels.fill(None);
-        self.holds.clear();
-        self.parked.clear();
-        self.ports.iter_mut().for_each(Port::reset);
-        self.control = 0;
+        self.forget_all();
         self.clear_registers();
         self.front = Front {
             epoch: self.front.epoch.wrapping_add(1),
@@ -241,6 +292,41 @@ impl<M: CardMemory> Card<M> {
         self.publish();
         self.reset_done = request;
         self.memory.store32(RESET_DONE.offset, request);
+    }
+
+    /// What a reset empties beside registers; and here entries may stay, and capabilities change.
+    pub(crate) fn forget_all(&mut self) {
+        self.close_rings();
+        self.commands.reset();
+        self.completions.reset();
+        self.mirror.reset();
+        let (clock, mut faults) = (self.clock, self.faults.take());
+        match &mut faults {
+            None if self.own.is_some() => self.change_capabilities(),
+            None => self.tables.reset(),
+            Some(faults) => {
+                let stays = || faults.strikes(Class::EntryStale, clock).is_some();
+                self.tables.reset_but(stays);
+                faults.reset();
+                if faults.strikes(Class::CapabilitiesChanged, clock).is_some() {
+                    self.change_capabilities();
+                }
+            }
+        }
+        self.faults = faults;
+        self.tunnels.fill(None);
+        self.holds.clear();
+        self.parked.clear();
+        self.ports.iter_mut().for_each(Port::reset);
+        self.control = 0;
+    }
+
+    /// As after power-up, with BAR memory that says so.
+    pub(crate) fn power_on(&mut self) {
+        let epoch = self.front.epoch.wrapping_add(1);
+        self.front = Front { epoch, clock: self.clock, ..Front::default() };
+        self.reset_done = 0;
+        self.publish();
     }
 
     /// Zeroes what the host writes, and ring indices.
@@ -263,22 +349,37 @@ impl<M: CardMemory> Card<M> {
 
     /// Brings registers and rings up to date and interrupts.
     fn publish(&mut self) {
-        for port in &mut self.ports {
-            port.publish(&self.memory);
-        }
-        for queue in &mut self.receive {
-            queue.publish(&self.memory);
-        }
-        if let Err(syndrome) = self.completions.publish(&self.memory) {
-            self.fault(syndrome);
+        self.publish_packets();
+        let (clock, mut faults) = (self.clock, self.faults.take());
+        let mut aim = || faults.as_mut().map_or(Ok(0), |faults| faults.aim(clock));
+        let published = self.completions.publish(&self.memory, &mut aim);
+        self.faults = faults;
+        match published {
+            Ok(true) => self.raise(0),
+            Ok(false) => {}
+            Err(syndrome) => self.fault(syndrome),
         }
         let bypass = if self.control & control::TABLES == 0 { status::BYPASS } else { 0 };
         let fault = match self.front.syndrome {
             syndrome::NONE => 0,
             _ => status::FAULT | status::RESET_WANTED,
         };
-        self.front.status = status::READY | bypass | fault;
+        let wants = self.faults.as_ref().is_some_and(|faults| faults.wants_reset);
+        let wanted = if wants { status::RESET_WANTED } else { 0 };
+        self.front.status = status::READY | bypass | fault | wanted;
         self.front.clock = self.clock;
         self.front.publish(&self.memory);
+    }
+
+    /// As [`Self::publish`], of ports and received frames alone.
+    fn publish_packets(&mut self) {
+        for port in &mut self.ports {
+            port.publish(&self.memory);
+        }
+        for queue in 0..self.receive.len() {
+            if let Some(vector) = self.receive[queue].publish(&self.memory) {
+                self.raise(vector);
+            }
+        }
     }
 }

@@ -70,12 +70,14 @@ impl Commands {
         self.consumer
     }
 
-    /// Fetches what the host gave, while there is `room` for completions.
+    /// Fetches what the host gave, while there is `room` for completions; each takes `slower` more
+    /// nanoseconds.
     pub(crate) fn fetch(
         &mut self,
         memory: &impl CardMemory,
         room: usize,
         pace: Pace,
+        mut slower: impl FnMut() -> u64,
     ) -> Result<(), u32> {
         let submitted = memory.load32(WINDOW_SUBMIT.offset);
         if submitted != self.window_seen {
@@ -100,7 +102,8 @@ impl Commands {
             let address = base + slot * COMMAND_BYTES as u64;
             memory.dma_read(address, &mut descriptor).map_err(|_| syndrome::DMA)?;
             self.consumer = self.consumer.wrapping_add(1);
-            self.push(descriptor, Source::Ring, pace);
+            let latency = pace.latency.saturating_add(slower());
+            self.push(descriptor, Source::Ring, Pace { latency, ..pace });
         }
         memory.store32(COMMAND_CONSUMER.offset, self.consumer);
         Ok(())

@@ -94,8 +94,12 @@ impl Completions {
         self.changed
     }
 
-    /// Writes what has room and interrupts.
-    pub(crate) fn publish(&mut self, memory: &impl CardMemory) -> Result<(), u32> {
+    /// Writes what has room, `aim` slots too far or with a syndrome; whether there is something to announce.
+    pub(crate) fn publish<M: CardMemory>(
+        &mut self,
+        memory: &M,
+        aim: &mut impl FnMut() -> Result<u32, u32>,
+    ) -> Result<bool, u32> {
         let mut wrote = std::mem::take(&mut self.changed);
         if let Some(ring) = &mut self.ring {
             let consumer = memory.load32(COMPLETION_CONSUMER.offset);
@@ -105,7 +109,7 @@ impl Completions {
             for _ in 0..free {
                 let Some(completion) = self.waiting.pop_front() else { break };
                 self.events -= u32::from(completion.opcode == opcode::HOLD_OVERFLOW);
-                let slot = u64::from(ring.produced & (size - 1));
+                let slot = u64::from(ring.produced.wrapping_add(aim()?) & (size - 1));
                 let bytes = completion.encode(Completion::phase(ring.produced, ring.size_log2));
                 let address = ring.base + slot * COMPLETION_BYTES as u64;
                 memory.dma_write(address, &bytes).map_err(|_| syndrome::DMA)?;
@@ -113,9 +117,6 @@ impl Completions {
                 wrote = true;
             }
         }
-        if wrote {
-            memory.raise(0);
-        }
-        Ok(())
+        Ok(wrote)
     }
 }

@@ -21,6 +21,14 @@ pub(crate) enum State {
     Empty,
     Direct,
     Held,
+    /// Its words are broken: it serves nobody.
+    Broken,
+}
+
+impl State {
+    const fn serves(self) -> bool {
+        matches!(self, Self::Direct | Self::Held)
+    }
 }
 
 /// How a table matches.
@@ -89,6 +97,11 @@ impl Table {
         self.used == 0
     }
 
+    /// Places taken.
+    pub(crate) fn used(&self) -> u32 {
+        self.used
+    }
+
     pub(crate) fn is_exact(&self) -> bool {
         matches!(self.kind, Kind::Exact(_))
     }
@@ -140,6 +153,21 @@ impl Table {
         }
     }
 
+    /// Places in a state, in order.
+    pub(crate) fn places_in(&self, state: State) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.states).filter(move |(_, has)| **has == state).map(|(place, _)| place)
+    }
+
+    /// The mask of a bank.
+    pub(crate) fn mask(&self) -> KeyWords {
+        self.mask
+    }
+
+    /// Sets the mask of a bank again.
+    pub(crate) fn keep_mask(&mut self, mask: KeyWords) {
+        self.mask = mask;
+    }
+
     /// The raw words of a place.
     pub(crate) fn entry(&self, place: u32) -> &[u64; WORDS] {
         let start = place as usize * WORDS;
@@ -172,7 +200,7 @@ impl Table {
             Kind::Ternary => (0..self.high).find(|place| {
                 let entry = self.entry(*place);
                 let differs = |i: usize| key[i] & entry[field::MASK / 8 + i] != entry[i];
-                self.states[*place as usize] != State::Empty
+                self.states[*place as usize].serves()
                     && !(0..KEY_WORDS).any(differs)
                     && serves(entry, generation)
             }),
@@ -186,7 +214,7 @@ impl Table {
         }
         let hits = |place: u32| {
             let entry = self.entry(place);
-            self.states[place as usize] != State::Empty
+            self.states[place as usize].serves()
                 && entry[..KEY_WORDS] == masked
                 && serves(entry, generation)
         };

@@ -4,6 +4,7 @@ use crate::card::Card;
 use crate::commands::Fetched;
 use crate::completions::Source;
 use crate::entries::State;
+use crate::fault::Class;
 use crate::hold::{Arrival, Release};
 use crate::registers::{load_bytes, low32, store_bytes};
 use crate::tables::Location;
@@ -61,6 +62,7 @@ impl<M: CardMemory> Card<M> {
         let call =
             Call { tag: Command::tag(descriptor), opcode: descriptor[0], source: fetched.source };
         let executed = match Command::decode(descriptor) {
+            Ok(command) if self.faults.is_some() => self.execute_badly(command, call),
             Ok(command) => self.execute(command, call),
             Err(_) => Err(Status::BadCommand),
         };
@@ -89,7 +91,44 @@ impl<M: CardMemory> Card<M> {
             complete: outcome.complete,
             consumer: self.commands.consumer(),
         };
-        self.completions.push(&self.memory, call.source, completion);
+        self.complete(call.source, completion);
+    }
+
+    /// Gives a completion to the ring, unless it is lost.
+    fn complete(&mut self, source: Source, completion: Completion) {
+        let clock = self.clock;
+        match &mut self.faults {
+            Some(faults) if source == Source::Ring => {
+                for completion in faults.completion(completion, clock) {
+                    self.completions.push(&self.memory, source, completion);
+                }
+            }
+            _ => self.completions.push(&self.memory, source, completion),
+        }
+    }
+
+    /// Reports an event of a port.
+    pub(crate) fn announce(&mut self, event: u8, detail: u32) {
+        let call = Call { tag: 0, opcode: event, source: Source::Ring };
+        self.answer(call, Status::Done, Outcome { detail, ..Outcome::PLAIN });
+    }
+
+    /// Executes a command in a card that has faults.
+    fn execute_badly(&mut self, command: Command, call: Call) -> Executed {
+        if self.strikes(Class::CommandTimeout).is_some() {
+            return Ok(None);
+        }
+        let clock = self.clock;
+        if let Some(faults) = &mut self.faults {
+            if let Some(cost) = faults.strikes(Class::UpdateCost, clock) {
+                faults.busy_until = faults.busy_until.max(clock).saturating_add(cost);
+            }
+            if faults.strikes(Class::CommandStatus, clock).is_some() {
+                let status = 1 + faults.below(Status::ALL.len() - 1);
+                return Err(Status::ALL[status]);
+            }
+        }
+        self.execute(command, call)
     }
 
     fn execute(&mut self, command: Command, call: Call) -> Executed {
@@ -179,11 +218,32 @@ impl<M: CardMemory> Card<M> {
         if holding == Holding::Hold && no_room {
             return Err(Status::NoHold);
         }
+        if self.faults.is_some() {
+            if self.is_full() {
+                return Err(Status::Occupied);
+            }
+            if self.strikes(Class::EntryIgnored).is_some() {
+                return Ok(Some(Outcome::of_entry(entry.id)));
+            }
+        }
         if !self.tables.take_counter(entry.counter, entry.id) {
             return Err(Status::BadCounter);
         }
+        self.put_in(location, &bytes, (holding, tag));
+        Ok(Some(Outcome::of_entry(entry.id)))
+    }
+
+    /// Whether a fault makes the card full.
+    fn is_full(&mut self) -> bool {
+        let (used, clock) = (self.tables.used(), self.clock);
+        let Some(faults) = &mut self.faults else { return false };
+        faults.is_full(used, clock)
+    }
+
+    fn put_in(&mut self, at: Location, bytes: &[u8; ENTRY_BYTES], (holding, tag): (Holding, u64)) {
+        let location = at;
         let table = self.tables.of_mut(location);
-        table.write(at.place, &bytes);
+        table.write(at.place, bytes);
         match holding {
             Holding::Direct => table.set_state(at.place, State::Direct),
             Holding::Hold => {
@@ -191,7 +251,6 @@ impl<M: CardMemory> Card<M> {
                 self.holds.begin(location, tag);
             }
         }
-        Ok(Some(Outcome::of_entry(entry.id)))
     }
 
     fn modify(&mut self, at: EntryRef, image: Operand) -> Executed {
@@ -201,6 +260,9 @@ impl<M: CardMemory> Card<M> {
         let mut merged = table.image(at.place);
         merged[field::SET..field::FROM].copy_from_slice(&bytes[field::SET..field::FROM]);
         table.write(at.place, &merged);
+        if table.state(at.place) == State::Broken {
+            table.set_state(at.place, State::Direct);
+        }
         let counters = Some(self.tables.counters(location));
         Ok(Some(Outcome { counters, ..Outcome::of_entry(at.id) }))
     }
@@ -331,7 +393,7 @@ impl<M: CardMemory> Card<M> {
         }
     }
 
-    fn sweep(&self, first: u32, (address, length): (u64, u32), source: Source) -> Executed {
+    fn sweep(&mut self, first: u32, (address, length): (u64, u32), source: Source) -> Executed {
         if source != Source::Ring {
             return Err(Status::NeedsDma);
         }
@@ -349,13 +411,21 @@ impl<M: CardMemory> Card<M> {
             self.memory.dma_read(last, &mut bytes).map_err(|_| Status::DmaFault)?;
         }
         for index in 0..count {
-            let (counters, entry) = self.tables.record(first + index);
             let at = address + u64::from(index) * RECORD_BYTES as u64;
-            let record = Record { counters, entry }.encode();
+            let mut record = self.record(first + index);
+            if self.faults.is_some() {
+                self.tear(first + index, &mut record);
+            }
+            let record = record.encode();
             self.memory.dma_write(at, &record).map_err(|_| Status::DmaFault)?;
         }
         let complete = first + count == total;
         Ok(Some(Outcome { detail: count, complete, ..Outcome::PLAIN }))
+    }
+
+    fn record(&self, counter: u32) -> Record {
+        let (counters, entry) = self.tables.record(counter);
+        Record { counters, entry }
     }
 
     fn set_port(&mut self, settings: &SetPort) -> Executed {
@@ -382,6 +452,9 @@ impl<M: CardMemory> Card<M> {
         let at = self.place(table, place)?;
         if self.tables.of(at).state(place) == State::Empty {
             return Err(Status::NoEntry);
+        }
+        if self.tables.of(at).state(place) == State::Broken {
+            return Err(Status::BadImage);
         }
         let bytes = self.tables.of(at).image(place);
         match image {

@@ -27,6 +27,8 @@ pub(crate) struct Port {
     index: u32,
     pub(crate) number: u16,
     pub(crate) enabled: bool,
+    /// Whether the wire is there.
+    link: bool,
     pub(crate) mtu_in: u32,
     mtu_out: u32,
     /// Frames on their way out with the time they leave.
@@ -43,6 +45,7 @@ impl Port {
             index,
             number: 0,
             enabled: false,
+            link: true,
             mtu_in: 0,
             mtu_out: NO_LIMIT,
             egress: VecDeque::new(),
@@ -66,6 +69,19 @@ impl Port {
         self.changed = true;
     }
 
+    /// Cuts or mends the wire; whether that is a change.
+    pub(crate) fn set_link(&mut self, up: bool) -> bool {
+        let changed = self.link != up;
+        self.link = up;
+        self.changed |= changed;
+        changed
+    }
+
+    /// Whether frames come in.
+    pub(crate) fn is_open(&self) -> bool {
+        self.enabled && self.link
+    }
+
     /// The counters, to be changed.
     pub(crate) fn count(&mut self) -> &mut PortCounters {
         self.changed = true;
@@ -85,7 +101,7 @@ impl Port {
             self.counters.tx_too_long += 1;
             return Err(frame);
         }
-        if !self.enabled || self.egress.len() >= self.egress_max {
+        if !self.is_open() || self.egress.len() >= self.egress_max {
             self.counters.tx_overrun += 1;
             return Err(frame);
         }
@@ -112,7 +128,7 @@ impl Port {
         }
         let base = PORT_ARRAY + self.index * PORT_STRIDE;
         let settings = [
-            (port::LINK, 1),
+            (port::LINK, u32::from(self.link)),
             (port::ENABLED, u32::from(self.enabled)),
             (port::MTU_IN, self.mtu_in),
             (port::MTU_OUT, self.mtu_out),

@@ -63,12 +63,13 @@ impl ReceiveQueue {
         low32(self.delivered).wrapping_sub(consumer) >= self.size / 2
     }
 
-    /// Writes a frame and its descriptor; `receive.sequence` is set here.
+    /// Writes a frame and its descriptor, `aim` slots too far; `receive.sequence` is set here.
     pub(crate) fn deliver(
         &mut self,
         memory: &impl CardMemory,
         frame: &[u8],
         mut receive: Receive,
+        aim: u32,
     ) -> Result<(), Undelivered> {
         let consumer = memory.load32(of_queue(self.queue, queue::RX_CONSUMER));
         let produced = low32(self.delivered);
@@ -79,7 +80,7 @@ impl ReceiveQueue {
         if waiting == self.size || frame.len() > self.stride as usize {
             return Err(Undelivered::Overrun);
         }
-        let slot = u64::from(produced & (self.size - 1));
+        let slot = u64::from(produced.wrapping_add(aim) & (self.size - 1));
         let buffer = self.buffers + slot * u64::from(self.stride);
         let descriptor = self.descriptors + slot * RECEIVE_BYTES as u64;
         let dma = Undelivered::Fault(syndrome::DMA);
@@ -96,12 +97,16 @@ impl ReceiveQueue {
         self.changed
     }
 
-    /// Brings the register up to date and interrupts.
-    pub(crate) fn publish(&mut self, memory: &impl CardMemory) {
-        if std::mem::take(&mut self.changed) {
-            let register = of_queue(self.queue, queue::RX_PRODUCER);
-            memory.store32(register, low32(self.delivered));
-            memory.raise(u16::try_from(1 + self.queue).expect("at most 16 queues"));
-        }
+    /// Brings the register up to date; the interrupt that announces it.
+    pub(crate) fn publish(&mut self, memory: &impl CardMemory) -> Option<u16> {
+        std::mem::take(&mut self.changed).then(|| {
+            self.store_index(memory);
+            u16::try_from(1 + self.queue).expect("at most 16 queues")
+        })
+    }
+
+    /// Writes the register.
+    pub(crate) fn store_index(&self, memory: &impl CardMemory) {
+        memory.store32(of_queue(self.queue, queue::RX_PRODUCER), low32(self.delivered));
     }
 }

@@ -36,6 +36,57 @@ impl Tables {
         self.owners.fill(NO_ENTRY);
     }
 
+    /// Empties all, but for the entries that `stays` picks: they keep words, mask and counter.
+    pub(crate) fn reset_but(&mut self, mut stays: impl FnMut() -> bool) {
+        let mut stale: Vec<(Location, u32)> = Vec::new();
+        for (table, entries) in (0_u8..).zip(&self.tables) {
+            for place in entries.places_in(State::Direct).filter(|_| stays()) {
+                let owner = word32(entries.entry(place), field::ID);
+                stale.push((Location { table, place }, owner));
+            }
+        }
+        let masks: Vec<KeyWords> = self.tables.iter().map(Table::mask).collect();
+        self.reset();
+        for (at, owner) in stale {
+            let counter = self.counter_of(at);
+            self.owners[counter] = owner;
+            let table = self.of_mut(at);
+            table.keep_mask(masks[usize::from(at.table)]);
+            table.set_state(at.place, State::Direct);
+        }
+    }
+
+    /// Breaks an entry chosen by a number; `false` when there is none.
+    pub(crate) fn break_entry(&mut self, draw: u64) -> bool {
+        let direct = |(table, entries): (u8, &Table)| -> Vec<Location> {
+            let places = entries.places_in(State::Direct);
+            places.map(|place| Location { table, place }).collect()
+        };
+        let all: Vec<Location> = (0_u8..).zip(&self.tables).flat_map(direct).collect();
+        let index = usize::try_from(draw % (all.len().max(1) as u64)).expect("below a length");
+        let Some(at) = all.get(index) else { return false };
+        self.of_mut(*at).set_state(at.place, State::Broken);
+        true
+    }
+
+    /// Broken entries serve again.
+    pub(crate) fn mend(&mut self) {
+        for table in &mut self.tables {
+            let broken: Vec<u32> = table.places_in(State::Broken).collect();
+            broken.into_iter().for_each(|place| table.set_state(place, State::Direct));
+        }
+    }
+
+    /// Entries of all tables.
+    pub(crate) fn used(&self) -> u64 {
+        self.tables.iter().map(|table| u64::from(table.used())).sum()
+    }
+
+    /// Changes a counter.
+    pub(crate) fn set_counter(&mut self, counter: u32, value: Counters) {
+        self.counters[counter as usize] = value;
+    }
+
     pub(crate) fn table(&self, table: u8) -> Option<&Table> {
         self.tables.get(usize::from(table))
     }

@@ -69,8 +69,13 @@ impl TransmitQueue {
                 memory.store32(of_queue(self.queue, queue::TX_BAD), self.bad);
             }
         }
-        memory.store32(of_queue(self.queue, queue::TX_CONSUMER), self.consumer);
+        self.store_index(memory);
         Ok(())
+    }
+
+    /// Writes the register.
+    pub(crate) fn store_index(&self, memory: &impl CardMemory) {
+        memory.store32(of_queue(self.queue, queue::TX_CONSUMER), self.consumer);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::decap::{Parsed, parse};
 use crate::edit::{edit, is_ttl_exception};
 use crate::encap::{Carried, encapsulate};
 use crate::entries::{State, key_words, word32};
+use crate::fault::Class;
 use crate::hold::Arrival;
 use crate::receive::Undelivered;
 use crate::tables::Location;
@@ -39,7 +40,7 @@ impl<M: CardMemory> Card<M> {
     /// Steps 1 to 8 for a frame that arrives now.
     pub(crate) fn receive(&mut self, frame: &[u8], index: u16) {
         let port = &mut self.ports[usize::from(index)];
-        if !port.enabled {
+        if !port.is_open() {
             port.count().rx_refused += 1;
             return;
         }
@@ -90,7 +91,8 @@ impl<M: CardMemory> Card<M> {
                 time: received.time,
                 generation: received.generation,
             };
-            let max = self.profile.hold_frames as usize;
+            let full = self.faults.is_some() && self.strikes(Class::HoldOverflow).is_some();
+            let max = if full { 0 } else { self.profile.hold_frames as usize };
             if let Some(overflow) = self.holds.keep(at, arrival, max) {
                 self.cancel_hold(at, overflow);
             }
@@ -207,7 +209,11 @@ impl<M: CardMemory> Card<M> {
 
     /// Puts a frame into a port's queue; `false` when it is too long for the port.
     fn send(&mut self, port: usize, bytes: &[u8]) -> bool {
-        let due = self.clock.saturating_add(u64::from(self.profile.packet_latency_ns));
+        let starts = match &self.faults {
+            None => self.clock,
+            Some(faults) => self.clock.max(faults.busy_until),
+        };
+        let due = starts.saturating_add(u64::from(self.profile.packet_latency_ns));
         let Some(port) = self.ports.get_mut(port) else {
             return false;
         };
@@ -259,7 +265,18 @@ impl<M: CardMemory> Card<M> {
             mirror: delivery.mirror,
             sequence: 0,
         };
-        let delivered = queue.deliver(&self.memory, bytes, descriptor);
+        let aim = match &mut self.faults {
+            None => Ok(0),
+            Some(faults) => {
+                if faults.strikes(Class::ReceiveOverrun, self.clock).is_some() {
+                    return Err(Undelivered::Overrun);
+                }
+                faults.aim(self.clock)
+            }
+        };
+        let delivered = aim
+            .map_err(Undelivered::Fault)
+            .and_then(|aim| queue.deliver(&self.memory, bytes, descriptor, aim));
         if let Err(Undelivered::Fault(syndrome)) = delivered {
             self.fault(syndrome);
         }
