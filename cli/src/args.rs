@@ -41,6 +41,15 @@ Examples:
 Wires and [sim] are those of the file, its device and rules are not looked at. Ends with SIGINT
 or SIGTERM.")]
     Sim(Sim),
+    /// Holds what a card needs while the daemon restarts: hold = "PATH" in its configuration
+    #[command(after_help = "\
+Examples:
+  twinpath hold --socket /run/twinpath/hold.sock
+  twinpath run with hold = \"/run/twinpath/hold.sock\" may then be killed and started again
+
+A unit of systemd needs none: hold = \"systemd\". See docs/restart.md. Ends with SIGINT or SIGTERM;
+what it held is then closed, and the card is reset.")]
+    Hold(Hold),
     /// Checks a configuration and its rules, and opens nothing
     #[command(after_help = "Examples:\n  twinpath check examples/gateway.toml")]
     Check {
@@ -215,6 +224,14 @@ pub(crate) struct Sim {
     pub socket: PathBuf,
     /// Configuration file
     pub config: PathBuf,
+}
+
+/// `twinpath hold`.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// Socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
 }
 
 /// How a command reaches the running process and answers.

@@ -13,7 +13,7 @@ use crate::reproducer::Reproducer;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
 use crate::run::replace::Replaced;
 use crate::statistics::Statistics;
-use crate::{output, run, view};
+use crate::{hold, output, run, view};
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,6 +34,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Sim(arguments) => run::serve::serve(arguments),
+        Command::Hold(arguments) => hold::holder::hold(arguments),
         Command::Check { config } => check(config),
         Command::Stats { client } => show(client, &Request::Stats, |statistics: &Statistics| {
             view::stats::summary(statistics, None)

@@ -4,6 +4,7 @@
 //! - `args`: the command line; `command`: what each word does; [`run`]: a run.
 //! - `config`: the configuration file; `control`: the socket to the running process.
 //! - `statistics`: what the numbers are; `view`, `live`, `output`: how they are shown.
+//! - [`hold`]: descriptors that outlive the process.
 //! - `clock`: the one place that reads the clock; `failure`: exit codes.
 
 mod args;
@@ -13,6 +14,7 @@ mod command;
 mod config;
 mod control;
 mod failure;
+pub mod hold;
 mod live;
 mod near;
 mod output;

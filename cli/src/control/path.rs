@@ -88,13 +88,20 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     Ok(listener)
 }
 
-fn remove_stale(path: &Path) -> Result<(), SocketError> {
+/// Removes a socket that nobody answers on.
+///
+/// # Errors
+/// Somebody does, it is no socket, or the system refuses.
+pub(crate) fn remove_stale(path: &Path) -> Result<(), SocketError> {
     use std::os::unix::fs::FileTypeExt as _;
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
         return Err(SocketError::NotASocket { path: path.to_owned() });
     }
-    if UnixStream::connect(path).is_ok() {
+    // A holder's socket is of another type than a control socket.
+    let other = Some(rustix::io::Errno::PROTOTYPE.raw_os_error());
+    let answer = UnixStream::connect(path);
+    if answer.map_or_else(|error| error.raw_os_error() == other, |_| true) {
         return Err(SocketError::InUse { path: path.to_owned() });
     }
     fs::remove_file(path).map_err(|source| {

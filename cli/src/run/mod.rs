@@ -25,7 +25,7 @@ pub(crate) mod replace;
 pub(crate) mod rules;
 pub(crate) mod serve;
 mod session;
-mod signals;
+pub(crate) mod signals;
 pub(crate) mod sim;
 pub mod software;
 mod standby;
