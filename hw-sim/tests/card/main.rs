@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 mod behaviour;
+mod fault_states;
+mod faults;
 mod garbage;
 mod host;
 mod placement;
