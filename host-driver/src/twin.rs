@@ -188,7 +188,7 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
 
     fn submit(&mut self, now: Time, ops: &[FlowOp]) -> usize {
         let watched = self.watch.look(now);
-        if self.phase != Phase::Running {
+        if self.phase != Phase::Running || self.refused.len() >= operation::REFUSED_MAX {
             return 0;
         }
         let Some(active) = &mut self.active else { return 0 };
@@ -197,16 +197,11 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
             return 0;
         }
         let until = Patience::Prompt(watched.after(active.patience));
-        let mut accepted = 0;
-        for op in ops {
-            if !active.has_room() || self.refused.len() >= operation::REFUSED_MAX {
-                break;
-            }
-            if let Err(refusal) = active.operate(&*self.bus, op, until) {
-                self.refused.push_back((op.tag(), refusal));
-            }
-            accepted += 1;
-        }
+        let refused = &mut self.refused;
+        let accepted = active.operate_all(&*self.bus, ops, until, |tag, refusal| {
+            refused.push_back((tag, refusal));
+            refused.len()
+        });
         if accepted > 0 {
             active.commands.publish(&*self.bus);
         }

@@ -20,7 +20,7 @@ use crate::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{CounterSink, EntryCounts, EntryId, Fence, Generation, TableId};
+use twinpath_flow::card::{CounterSink, EntryCounts, EntryId, Fence, FlowOp, Generation, TableId};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line};
 use twinpath_flow::pipeline::Pipeline;
@@ -204,6 +204,13 @@ impl Engine {
         }
         let window = self.settings.ops_in_flight;
         self.ledger.as_mut()?.hand_out(self.now, window).map(Output::Card)
+    }
+
+    /// Takes an operation back that the driver has accepted: its memory serves the next one.
+    pub fn give_back(&mut self, op: FlowOp) {
+        if let Some(ledger) = self.ledger.as_mut() {
+            ledger.give_back(op);
+        }
     }
 
     /// When [`Input::Timeout`] is due at the latest; `None` when only inputs can bring something.

@@ -17,6 +17,9 @@ use twinpath_flow::edit::Edit;
 use twinpath_flow::key::{Key, Line, MaskedKey};
 use twinpath_flow::time::Time;
 
+/// Entries whose memory is kept for the next: as many as are submitted together at most.
+const SPENT_MAX: usize = 1024;
+
 /// When an entry is to go, once it has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {
@@ -116,6 +119,9 @@ pub(crate) struct Ledger {
     /// window that the commit needs.
     deferred: usize,
     next_tag: u64,
+    /// Memory of entries that were given to the card, for the next.
+    #[expect(clippy::vec_box, reason = "operations have them boxed")]
+    spent: Vec<Box<Entry>>,
 }
 
 impl Ledger {
@@ -139,6 +145,7 @@ impl Ledger {
             in_flight: UnderWay::new(next_tag),
             deferred: 0,
             next_tag,
+            spent: Vec::new(),
         }
     }
 
@@ -220,8 +227,24 @@ impl Ledger {
         let matching = matching(spot.value, spot.mask);
         let entry = Entry { id, table: spot.table, matching, edit, ttl_threshold, from };
         let hold = self.capabilities.hold_frames > 0;
-        self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry: Box::new(entry), hold });
+        let entry = match self.spent.pop() {
+            None => Box::new(entry),
+            Some(mut spent) => {
+                *spent = entry;
+                spent
+            }
+        };
+        self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry, hold });
         id
+    }
+
+    /// Takes the memory of an operation back that was submitted.
+    pub(crate) fn give_back(&mut self, op: FlowOp) {
+        if let FlowOp::Add { entry, .. } = op
+            && self.spent.len() < SPENT_MAX
+        {
+            self.spent.push(entry);
+        }
     }
 
     /// What an entry matches.

@@ -267,7 +267,9 @@ impl<N: SmartNic + ?Sized> Host<N> {
             return false;
         }
         let accepted = self.nic.submit(now, brain.operations.make_contiguous());
-        brain.operations.drain(..accepted);
+        for operation in brain.operations.drain(..accepted) {
+            brain.engine.give_back(operation);
+        }
         accepted > 0
     }
 

@@ -1,6 +1,7 @@
 //! Entries and edits of the host as the card's images; what the card cannot do is refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use twinpath_abi::capability::action;
 use twinpath_abi::entry::{
     EditImage, EntryImage, FOREVER, NO_ENTRY, POPS_MAX, PUSHES_MAX, Push, SETTABLE_BYTES,
@@ -32,6 +33,16 @@ pub(crate) struct Encoder {
     /// Action bits, [`action`].
     actions: u32,
     ttl_decrements: u8,
+    /// The edit encoded last, with its threshold: entries that come together mostly share it.
+    last: Option<Encoded>,
+}
+
+/// An edit with its threshold, and the card's image of it.
+#[derive(Clone, Debug)]
+struct Encoded {
+    edit: Arc<Edit>,
+    ttl_threshold: Option<u8>,
+    image: (EditImage, KeyBytes),
 }
 
 impl Encoder {
@@ -39,7 +50,8 @@ impl Encoder {
     pub(crate) fn new(ports: &PortTable, actions: u32, ttl_decrements: u8) -> Self {
         let physical = (0..).zip(ports.physical()).map(|(i, p)| (p.number, Egress::Physical(i)));
         let tunnels = (0..).zip(ports.tunnels()).map(|(i, (n, t))| (n, Egress::Tunnel(i, t.over)));
-        Self { egresses: physical.chain(tunnels).collect(), actions, ttl_decrements }
+        let egresses = physical.chain(tunnels).collect();
+        Self { egresses, actions, ttl_decrements, last: None }
     }
 
     /// The card's image of an entry that counts at index `counter`.
@@ -47,7 +59,7 @@ impl Encoder {
     /// # Errors
     /// [`Refusal::Unsupported`] when the card cannot match or do it.
     pub(crate) fn entry(
-        &self,
+        &mut self,
         entry: &Entry,
         kind: TableKind,
         counter: u32,
@@ -59,7 +71,7 @@ impl Encoder {
             TableKind::Exact => [0; KEY_BYTES],
             TableKind::Ternary => entry.matching.mask.head.0,
         };
-        let (edit, set) = self.edit(&entry.edit, entry.ttl_threshold)?;
+        let (edit, set) = self.shared(&entry.edit, entry.ttl_threshold)?;
         Ok(EntryImage {
             matching: entry.matching.value.head.0,
             mask,
@@ -70,6 +82,24 @@ impl Encoder {
             id: entry.id.0,
             counter,
         })
+    }
+
+    /// As [`Self::edit`], of an edit that other entries have too.
+    fn shared(
+        &mut self,
+        edit: &Arc<Edit>,
+        ttl_threshold: Option<u8>,
+    ) -> Result<(EditImage, KeyBytes), Refusal> {
+        if let Some(last) = &self.last
+            && Arc::ptr_eq(&last.edit, edit)
+            && last.ttl_threshold == ttl_threshold
+        {
+            return Ok(last.image.clone());
+        }
+        let image = self.edit(edit, ttl_threshold)?;
+        let edit = Arc::clone(edit);
+        self.last = Some(Encoded { edit, ttl_threshold, image: image.clone() });
+        Ok(image)
     }
 
     /// The card's image of an edit, and its set values in key layout.

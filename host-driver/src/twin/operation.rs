@@ -3,7 +3,7 @@
 use super::Active;
 use super::commands::{Patience, Work};
 use super::inspect::digest;
-use super::placement::MOVES_MAX;
+use super::placement::{Candidates, MOVES_MAX};
 use super::roster::{Life, Record};
 use twinpath_abi::bus::Bus;
 use twinpath_abi::command::{Command, EntryRef, Holding};
@@ -17,6 +17,13 @@ use twinpath_flow::key::Line;
 
 /// Commands one operation can need: a chain of moves, one more out of the stash, itself.
 const COMMANDS_MAX: usize = MOVES_MAX + 2;
+
+/// Operations of which places are looked up together: each look waits for memory, and together
+/// they wait as long as one.
+const LOOK_AHEAD: usize = 16;
+
+/// Places where the entries of the next operations could be.
+pub(super) type Ahead = [Option<Candidates>; LOOK_AHEAD];
 
 /// Operations refused by the driver and not yet reported; more wait in `submit`.
 pub(super) const REFUSED_MAX: usize = 4096;
@@ -34,16 +41,68 @@ impl<B: Bus> Active<B> {
         self.commands.room() >= COMMANDS_MAX
     }
 
+    /// Puts the commands of operations into the ring while there is room; how many were taken.
+    /// Those that the driver itself refuses are told to `refuse`.
+    pub(super) fn operate_all(
+        &mut self,
+        bus: &B,
+        ops: &[FlowOp],
+        until: Patience,
+        mut refuse: impl FnMut(OpTag, Refusal) -> usize,
+    ) -> usize {
+        let mut accepted = 0;
+        for some in ops.chunks(LOOK_AHEAD) {
+            let ahead = self.look_ahead(some);
+            for (op, candidates) in some.iter().zip(ahead) {
+                if !self.has_room() {
+                    return accepted;
+                }
+                accepted += 1;
+                if let Err(refusal) = self.operate(bus, (op, candidates), until)
+                    && refuse(op.tag(), refusal) >= REFUSED_MAX
+                {
+                    return accepted;
+                }
+            }
+        }
+        accepted
+    }
+
+    /// The places where entries to be added could be, with the memory that says whether they are
+    /// free on its way.
+    fn look_ahead(&self, ops: &[FlowOp]) -> Ahead {
+        let mut ahead = Ahead::default();
+        for (op, candidates) in ops.iter().zip(&mut ahead) {
+            if let FlowOp::Add { entry, .. } = op {
+                let value = &entry.matching.value.head;
+                *candidates = self.tables.candidates(entry.table.0, value);
+            }
+        }
+        let tables = ops.iter().map(|op| match op {
+            FlowOp::Add { entry, .. } => entry.table.0,
+            _ => 0,
+        });
+        for (table, candidates) in tables.zip(&ahead) {
+            self.tables.touch(table, candidates.as_ref());
+        }
+        ahead
+    }
+
     /// Puts the commands of an operation into the ring.
     ///
     /// # Errors
     /// [`Refusal`] when the driver itself refuses it; nothing was issued then.
-    pub(super) fn operate(&mut self, bus: &B, op: &FlowOp, until: Patience) -> Result<(), Refusal> {
+    fn operate(
+        &mut self,
+        bus: &B,
+        (op, candidates): (&FlowOp, Option<Candidates>),
+        until: Patience,
+    ) -> Result<(), Refusal> {
         match op {
             FlowOp::SetMask { tag, table, mask } => self.set_mask(bus, (*tag, *table), mask, until),
             FlowOp::Add { tag, entry, hold } => {
                 let holding = if *hold { Holding::Hold } else { Holding::Direct };
-                self.add(bus, (*tag, holding), entry, until)
+                self.add(bus, (*tag, holding), (entry, candidates), until)
             }
             FlowOp::Modify { tag, id, edit, ttl_threshold } => {
                 self.modify(bus, (*tag, *id), (edit, *ttl_threshold), until)
@@ -113,7 +172,7 @@ impl<B: Bus> Active<B> {
         &mut self,
         bus: &B,
         (op, holding): (OpTag, Holding),
-        entry: &Entry,
+        (entry, candidates): (&Entry, Option<Candidates>),
         until: Patience,
     ) -> Result<(), Refusal> {
         if self.roster.find(entry.id).is_some() {
@@ -125,16 +184,17 @@ impl<B: Bus> Active<B> {
         if !fits {
             return Err(Refusal::Unsupported);
         }
-        let index = self.roster.vacancy().ok_or(Refusal::TableFull)?;
+        let index = self.roster.vacancy(entry.id).ok_or(Refusal::TableFull)?;
         let image = self.encoder.entry(entry, kind, index)?.encode();
-        let value = &entry.matching.value.head;
         let mut moves = std::mem::take(&mut self.moves);
-        let placed = self.tables.place(entry.table.0, (index, value), &self.roster, &mut moves);
+        let wanted = (index, candidates.unwrap_or_default());
+        let placed = self.tables.place(entry.table.0, wanted, &self.roster, &mut moves);
         for step in &moves {
             self.relocate(bus, (step.occupant, step.target), until);
         }
         self.moves = moves;
-        let (slot, candidates) = placed.ok_or(Refusal::TableFull)?;
+        let slot = placed.ok_or(Refusal::TableFull)?;
+        let candidates = wanted.1;
         let hold = holding == Holding::Hold;
         let life = if hold { Life::Held } else { Life::Live };
         let (digest, born) = (digest(&image), self.sweeps_asked);

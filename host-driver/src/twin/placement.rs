@@ -135,6 +135,14 @@ impl Bank {
         self.stuck = false;
     }
 
+    /// Looks at candidate slots so that they are near when [`Self::place`] wants them: looks that
+    /// nothing waits for go on side by side.
+    pub(crate) fn touch(&self, candidates: &Candidates) {
+        for slot in &candidates[..self.shape.ways as usize] {
+            std::hint::black_box(self.slots.get(*slot as usize).copied());
+        }
+    }
+
     /// Who has a slot.
     pub(crate) fn occupant(&self, slot: u32) -> Option<u32> {
         self.slots.get(slot as usize).copied().filter(|occupant| *occupant != FREE)

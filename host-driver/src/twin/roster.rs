@@ -1,11 +1,10 @@
 //! The entries in the card and where each lives.
 //!
-//! A slab of records addressed by a dense index, which is the entry's counter in the card and the
-//! cuckoo placer's occupant; and a map from [`EntryId`] to it. All memory is taken at bring-up for the card's capacity.
+//! Records addressed by a dense index, which is the entry's counter in the card and the cuckoo
+//! placer's occupant. They take memory in chunks, as entries come.
 
 use super::placement::Candidates;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use twinpath_flow::card::{EntryId, TableId};
 
 /// Life of an entry as the driver sees it.
@@ -38,88 +37,120 @@ pub(crate) struct Record {
     pub candidates: Candidates,
 }
 
-/// Hash of identities that the host hands out in sequence: one multiplication spreads them, and
-/// nobody hostile chooses them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.0 = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-}
+/// Records of a chunk.
+const CHUNK: usize = 1024;
 
 /// All entries of the card.
+///
+/// A host numbers its entries densely, so an identity's low bits are a good index: mostly they are
+/// the entry's, and it is found without a search. An entry whose index another has is a stray.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    records: Vec<Option<Record>>,
-    free: Vec<u32>,
-    by_id: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
+    /// By index; a chunk without memory had no entry yet.
+    chunks: Vec<Vec<Option<Record>>>,
+    /// Vacant indices of each chunk.
+    vacant: Vec<u16>,
+    /// Indices of entries that are not where their identities say.
+    strays: HashMap<EntryId, u32>,
+    capacity: u32,
+    len: usize,
     high_water: u32,
 }
 
 impl Roster {
     /// Room for `capacity` entries.
     pub(crate) fn new(capacity: u32) -> Self {
+        let chunks = (capacity as usize).div_ceil(CHUNK);
+        let whole = u16::try_from(CHUNK).expect("small");
+        let mut vacant = vec![whole; chunks];
+        if let (Some(last), Ok(rest)) =
+            (vacant.last_mut(), u16::try_from(capacity as usize % CHUNK))
+            && rest > 0
+        {
+            *last = rest;
+        }
         Self {
-            records: vec![None; capacity as usize],
-            free: (0..capacity).rev().collect(),
-            by_id: HashMap::with_capacity_and_hasher(
-                capacity as usize,
-                BuildHasherDefault::default(),
-            ),
+            chunks: vec![Vec::new(); chunks],
+            vacant,
+            strays: HashMap::new(),
+            capacity,
+            len: 0,
             high_water: 0,
         }
     }
 
     /// Entries known.
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The index an entry has when no other is in its way; may be beyond the capacity.
+    const fn home(&self, id: EntryId) -> u32 {
+        id.0 & (self.capacity.next_power_of_two() - 1)
     }
 
     /// Index of an identity.
     pub(crate) fn find(&self, id: EntryId) -> Option<u32> {
-        self.by_id.get(&id.0).copied()
+        let home = self.home(id);
+        if self.record(home).is_some_and(|record| record.id == id) {
+            return Some(home);
+        }
+        if self.strays.is_empty() { None } else { self.strays.get(&id).copied() }
     }
 
     /// Record at an index, `None` when nobody has it (the card may name any).
     pub(crate) fn record(&self, index: u32) -> Option<&Record> {
-        self.records.get(index as usize)?.as_ref()
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
     }
 
     /// As [`Self::record`], to change it.
     pub(crate) fn record_mut(&mut self, index: u32) -> Option<&mut Record> {
-        self.records.get_mut(index as usize)?.as_mut()
+        self.place(index)?.as_mut()
     }
 
-    /// Index the next [`Self::insert`] will use.
-    pub(crate) fn vacancy(&self) -> Option<u32> {
-        self.free.last().copied()
+    fn place(&mut self, index: u32) -> Option<&mut Option<Record>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
+    /// Index that [`Self::insert`] will use for a new identity; `None` when there is no room.
+    pub(crate) fn vacancy(&self, id: EntryId) -> Option<u32> {
+        let home = self.home(id);
+        if home < self.capacity && self.record(home).is_none() {
+            return Some(home);
+        }
+        let chunk = self.vacant.iter().position(|vacant| *vacant > 0)?;
+        let place = self.chunks[chunk].iter().position(Option::is_none).unwrap_or(0);
+        u32::try_from(chunk * CHUNK + place).ok()
     }
 
     /// Takes in a record whose identity is new; `None` when there is no room.
     pub(crate) fn insert(&mut self, record: Record) -> Option<u32> {
-        let index = self.free.pop()?;
-        let earlier = self.by_id.insert(record.id.0, index);
-        assert!(earlier.is_none(), "identity inserted twice");
-        self.records[index as usize] = Some(record);
+        let index = self.vacancy(record.id)?;
+        let chunk = index as usize / CHUNK;
+        if self.chunks[chunk].is_empty() {
+            let rest = self.capacity as usize - chunk * CHUNK;
+            self.chunks[chunk] = vec![None; rest.min(CHUNK)];
+        }
+        if index != self.home(record.id) {
+            self.strays.insert(record.id, index);
+        }
+        *self.place(index)? = Some(record);
+        self.vacant[chunk] -= 1;
+        self.len += 1;
         self.high_water = self.high_water.max(index + 1);
         Some(index)
     }
 
     /// Lets a record go.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Record> {
-        let record = self.records.get_mut(index as usize)?.take()?;
-        self.by_id.remove(&record.id.0);
-        self.free.push(index);
+        let record = self.place(index)?.take()?;
+        if index != self.home(record.id) {
+            self.strays.remove(&record.id);
+        }
+        self.vacant[index as usize / CHUNK] += 1;
+        self.len -= 1;
         Some(record)
     }
 
@@ -132,15 +163,16 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use std::collections::BTreeMap;
 
     #[test]
     fn an_entry_costs_a_few_dozen_bytes_of_host_memory() {
         assert!(size_of::<Option<Record>>() <= 32);
     }
 
-    #[test]
-    fn an_index_is_reused_only_after_its_owner_left() {
-        let record = |id| Record {
+    fn record(id: u32) -> Record {
+        Record {
             id: EntryId(id),
             table: TableId(0),
             life: Life::Live,
@@ -148,15 +180,52 @@ mod tests {
             digest: 0,
             slot: 0,
             candidates: Candidates::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn an_index_is_reused_only_after_its_owner_left() {
         let mut roster = Roster::new(2);
-        assert_eq!(roster.insert(record(7)), Some(0));
+        assert_eq!(roster.insert(record(7)), Some(1), "its low bits");
+        assert_eq!(roster.insert(record(9)), Some(0), "which another has");
+        assert_eq!((roster.vacancy(EntryId(8)), roster.insert(record(11))), (None, None));
+        assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(9))), (Some(1), Some(0)));
+        assert_eq!(roster.remove(1).map(|record| record.id), Some(EntryId(7)));
+        assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(9))), (None, Some(0)));
         assert_eq!(roster.insert(record(8)), Some(1));
-        assert_eq!((roster.vacancy(), roster.insert(record(9))), (None, None));
-        assert_eq!(roster.remove(0).map(|record| record.id), Some(EntryId(7)));
-        assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(8))), (None, Some(1)));
-        assert_eq!(roster.insert(record(9)), Some(0));
         assert_eq!((roster.len(), roster.high_water()), (2, 2));
         assert!(roster.record(2).is_none() && roster.remove(5).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_identities_come_and_go_each_is_found_at_an_index_of_its_own(
+            capacity in 1_u32..3000,
+            steps in proptest::collection::vec((any::<bool>(), 1_u32..9000), 0..400),
+        ) {
+            let mut roster = Roster::new(capacity);
+            let mut known = BTreeMap::new();
+            for (comes, id) in steps {
+                match known.remove(&id) {
+                    Some(index) => {
+                        let left = roster.remove(index).map(|record| record.id);
+                        prop_assert_eq!(left, Some(EntryId(id)));
+                    }
+                    None if comes => {
+                        let vacancy = roster.vacancy(EntryId(id));
+                        let index = roster.insert(record(id));
+                        prop_assert_eq!(index, vacancy);
+                        prop_assert_eq!(index.is_none(), known.len() == capacity as usize);
+                        known.extend(index.map(|index| (id, index)));
+                    }
+                    None => prop_assert_eq!(roster.find(EntryId(id)), None),
+                }
+                prop_assert_eq!(roster.len(), known.len());
+                for (id, index) in &known {
+                    prop_assert!(*index < capacity.min(roster.high_water()));
+                    prop_assert_eq!(roster.find(EntryId(*id)), Some(*index));
+                }
+            }
+        }
     }
 }

@@ -99,25 +99,39 @@ impl Tables {
         }
     }
 
-    /// Finds a place for a masked key and takes it for `occupant`; `moves` come first.
+    /// Candidate places of a masked key; `None` in the ternary table, where any place will do.
+    pub(crate) fn candidates(&self, table: u8, value: &Line) -> Option<Candidates> {
+        match self.tables.get(usize::from(table))? {
+            Table::Exact { shape, .. } => Some(candidates(value, shape.rows)),
+            Table::Ternary { .. } => None,
+        }
+    }
+
+    /// Asks for the memory of candidate places.
+    pub(crate) fn touch(&self, table: u8, candidates: Option<&Candidates>) {
+        if let (Some(Table::Exact { bank, .. }), Some(places)) =
+            (self.tables.get(usize::from(table)), candidates)
+        {
+            bank.touch(places);
+        }
+    }
+
+    /// Finds a place for an entry with these candidates and takes it for `occupant`; `moves` come
+    /// first.
     pub(crate) fn place(
         &mut self,
         table: u8,
-        (occupant, value): (u32, &Line),
+        (occupant, candidates): (u32, Candidates),
         roster: &Roster,
         moves: &mut Vec<Move>,
-    ) -> Option<(u32, Candidates)> {
+    ) -> Option<u32> {
         moves.clear();
         match self.tables.get_mut(usize::from(table))? {
-            Table::Exact { shape, bank, .. } => {
-                let candidates = candidates(value, shape.rows);
-                let place = bank.place(occupant, &candidates, roster, moves)?;
-                Some((place, candidates))
-            }
+            Table::Exact { bank, .. } => bank.place(occupant, &candidates, roster, moves),
             Table::Ternary { free, owners } => {
                 let place = free.pop()?;
                 owners[place as usize] = Some(occupant);
-                Some((place, Candidates::default()))
+                Some(place)
             }
         }
     }
