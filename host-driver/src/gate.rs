@@ -15,6 +15,7 @@ pub(crate) struct Gate {
     taken: AtomicU64,
     dropped: AtomicU64,
     accused: AtomicBool,
+    empty_looks: AtomicU32,
 }
 
 /// Proof that a burst is in progress; ends it when dropped.
@@ -31,6 +32,7 @@ impl Gate {
             taken: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             accused: AtomicBool::new(false),
+            empty_looks: AtomicU32::new(0),
         }
     }
 
@@ -71,6 +73,18 @@ impl Gate {
     /// Frames received.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Acquire)
+    }
+
+    /// Notes that the worker looked for frames and found none.
+    pub(crate) fn note_empty(&self) {
+        // One writer: the worker.
+        let looks = self.empty_looks.load(Ordering::Relaxed);
+        self.empty_looks.store(looks.wrapping_add(1), Ordering::Release);
+    }
+
+    /// How often the worker found no frames, modulo 2^32.
+    pub(crate) fn empty_looks(&self) -> u32 {
+        self.empty_looks.load(Ordering::Acquire)
     }
 
     /// Says that the card wrote garbage into the queue's rings.

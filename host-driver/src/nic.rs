@@ -28,6 +28,16 @@ pub enum ResetError {
     },
 }
 
+/// What a card that is up does with packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Its entries decide.
+    #[default]
+    Forward,
+    /// Every packet goes to the host.
+    Bypass,
+}
+
 /// A card under the control of its driver.
 pub trait SmartNic {
     /// What the card can do; constant within an epoch, empty until the first `Event::Up`.
@@ -59,6 +69,12 @@ pub trait SmartNic {
     /// # Errors
     /// [`ResetError`] when the reset cannot even be started.
     fn reset(&mut self, now: Time) -> Result<Epoch, ResetError>;
+
+    /// What the card is to do with packets, now if it is up, and after each reset. A card without a
+    /// bypass has no entries while the host adds none, which is the same.
+    fn set_mode(&mut self, mode: Mode) {
+        let _no_bypass = mode;
+    }
 
     /// The packet queues, one per worker, once; empty on later calls until a reset.
     fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>>;

@@ -20,6 +20,7 @@ mod queue;
 mod ring;
 mod roster;
 mod settings;
+mod stall;
 mod sweep;
 mod tables;
 mod watch;
@@ -29,7 +30,7 @@ pub use geometry::{capabilities, dma_bytes};
 pub use settings::Settings;
 
 use crate::gate::Gate;
-use crate::nic::{CardQueue, ResetError, SmartNic};
+use crate::nic::{CardQueue, Mode, ResetError, SmartNic};
 use bring_up::Phase;
 use commands::{Commands, Patience};
 use encode::Encoder;
@@ -42,7 +43,7 @@ use std::time::Duration;
 use sweep::SweepState;
 use tables::Tables;
 use twinpath_abi::bus::Bus;
-use twinpath_abi::register::QUEUES_MAX;
+use twinpath_abi::register::{self, QUEUES_MAX};
 use twinpath_flow::card::{
     Capabilities, CounterSink, DeathCause, EntryId, Epoch, Event, FlowOp, Health, OpTag, Refusal,
     Sweep,
@@ -62,6 +63,7 @@ struct Active<B> {
     ports: Arc<[PortNo]>,
     gates: Vec<Arc<Gate>>,
     queues: Vec<Queue<B>>,
+    stalls: Vec<stall::Stall>,
     sweep: SweepState,
     /// Sweeps asked for, modulo 256.
     sweeps_asked: u8,
@@ -104,6 +106,13 @@ pub struct Twin<B> {
     sampler: Sampler,
     failure: Option<BringUpError>,
     reset_wanted: bool,
+    mode: Mode,
+    /// Until then the card may still follow an earlier mode.
+    mode_until: Time,
+    /// The last request for a reset.
+    asked: u32,
+    /// Counters that earlier epochs may have used.
+    used: u32,
 }
 
 impl<B> std::fmt::Debug for Twin<B> {
@@ -139,6 +148,10 @@ impl<B: Bus + 'static> Twin<B> {
             sampler: Sampler::default(),
             failure: None,
             reset_wanted: false,
+            mode: Mode::Forward,
+            mode_until: Time(0),
+            asked: 0,
+            used: u32::MAX,
         };
         twin.watch.look(now);
         twin.start();
@@ -170,6 +183,7 @@ impl<B: Bus + 'static> Twin<B> {
     /// Ends every outstanding operation with `Refusal::Reset` and shuts the queues' gates.
     fn abandon(&mut self) {
         let Some(mut active) = self.active.take() else { return };
+        self.used = if active.checked() { active.roster.high_water() } else { u32::MAX };
         let refused = self.refused.drain(..);
         self.events.extend(refused.map(|(tag, refusal)| Event::Done { tag, result: Err(refusal) }));
         let ended = active.commands.abandon().filter_map(|work| work.op());
@@ -249,6 +263,14 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         self.abandon();
         self.start();
         Ok(self.epoch)
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        if self.phase == Phase::Running {
+            self.bus.write32(register::CONTROL.offset, self.control());
+            self.mode_until = self.watch.watched().after(bring_up::MODE_MAX);
+        }
     }
 
     fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>> {

@@ -6,10 +6,12 @@ use super::geometry::{self, Memory};
 use super::health::ALL_ONES;
 use super::queue::{Queue, Surroundings};
 use super::roster::Roster;
+use super::stall::Stall;
 use super::sweep::SweepState;
 use super::tables::Tables;
 use super::{Active, Twin};
 use crate::gate::Gate;
+use crate::nic::Mode;
 use std::sync::Arc;
 use std::time::Duration;
 use twinpath_abi::ABI_VERSION;
@@ -54,7 +56,27 @@ pub(super) struct Setup {
     pub issued: usize,
     /// Commands answered.
     pub answered: usize,
+    /// Whether entries were looked for that a reset should have removed.
+    pub check: Check,
 }
+
+/// Looking for entries that a reset should have removed: their counters are in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Not yet.
+    #[default]
+    Wanted,
+    /// A sweep of counters is under way.
+    Asked,
+    /// There are none.
+    Done,
+}
+
+/// A card follows its mode within 1 ms (`docs/nic-abi.md` §2.2).
+pub(super) const MODE_MAX: Duration = Duration::from_millis(3);
+
+/// Added to the time a card says a reset takes.
+const RESET_SLACK: Duration = Duration::from_millis(100);
 
 /// Why a card that answers is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +105,9 @@ pub enum BringUpError {
         /// What the card has.
         has: u32,
     },
+    /// Entries are in the card after a reset.
+    #[error("{0} entries survived the reset")]
+    Survivors(usize),
     /// The transport gives too little DMA memory; see [`super::dma_bytes`].
     #[error(transparent)]
     Memory(#[from] AllocError),
@@ -114,8 +139,22 @@ impl<B: Bus + 'static> Twin<B> {
         self.phase = Phase::Quiescing(self.deadline());
     }
 
+    /// When a reset, or a part of bring-up, must be done: a card that is known says how long.
     fn deadline(&self) -> Time {
-        self.watch.watched().after(self.settings.reset_deadline)
+        let said = self
+            .memory
+            .as_ref()
+            .map(|(card, _)| Duration::from_millis(u64::from(card.reset_ms_max)) + RESET_SLACK);
+        let longest = self.settings.reset_deadline;
+        self.watch.watched().after(said.map_or(longest, |said| said.min(longest)))
+    }
+
+    /// What CONTROL is to be.
+    pub(super) const fn control(&self) -> u32 {
+        match self.mode {
+            Mode::Forward => control::RINGS | control::TABLES,
+            Mode::Bypass => control::RINGS,
+        }
     }
 
     /// Moves everything on by at most one phase.
@@ -168,7 +207,12 @@ impl<B: Bus + 'static> Twin<B> {
         if card >> 16 != ABI_VERSION >> 16 {
             return Err(self.fail(BringUpError::Version { card, driver: ABI_VERSION }));
         }
-        let request = self.bus.read32(register::RESET_DONE.offset).wrapping_add(1);
+        let mut request = self.bus.read32(register::RESET_DONE.offset).wrapping_add(1);
+        // A card that did not see the last request will not see the same again.
+        if request == self.asked {
+            request = request.wrapping_add(1);
+        }
+        self.asked = request;
         self.bus.write32(register::RESET_REQUEST.offset, request);
         self.phase = Phase::Resetting { request, until: self.deadline() };
         Ok(())
@@ -237,6 +281,7 @@ impl<B: Bus + 'static> Twin<B> {
             moves: Vec::new(),
             patience: self.settings.command_deadline + longest,
             memory,
+            stalls: vec![Stall::default(); gates.len()],
             gates,
             queues,
         });
@@ -246,12 +291,12 @@ impl<B: Bus + 'static> Twin<B> {
         Ok(())
     }
 
-    /// DMA memory of an earlier bring-up if the card is still the same, else fresh memory.
+    /// DMA memory of an earlier bring-up if the card needs no more, else fresh memory.
     fn memory_for(&mut self, card: &Capability) -> Result<Memory, AllocError> {
-        if let Some((known, memory)) = &self.memory
-            && known == card
+        if let Some((_, memory)) = &self.memory
+            && let Some(part) = memory.part_for(card, &self.settings)
         {
-            return Ok(memory.clone());
+            return Ok(part);
         }
         let memory = Memory::new(&*self.bus, card, &self.settings, &self.ports)?;
         self.memory = Some((card.clone(), memory.clone()));
@@ -292,16 +337,42 @@ impl<B: Bus + 'static> Twin<B> {
             active.setup.issued += 1;
         }
         active.commands.publish(bus);
-        if active.setup.answered == total {
+        if active.setup.answered == total && self.check_empty(watched)? {
+            let bus = &*self.bus;
             bus.write32(register::MIRROR_SAMPLE.offset, self.settings.mirror_sample);
-            bus.write32(register::CONTROL.offset, control::RINGS | control::TABLES);
+            bus.write32(register::CONTROL.offset, self.control());
+            self.mode_until = watched.after(MODE_MAX);
             self.phase = Phase::Enabling(deadline);
         }
         Ok(())
     }
 
+    /// Looks for entries that a reset should have removed, before the tables are matched; whether
+    /// that is done.
+    fn check_empty(&mut self, watched: Time) -> Result<bool, DeathCause> {
+        let used = self.used;
+        let Some(active) = &mut self.active else { return Ok(false) };
+        match (active.setup.check, active.sweep) {
+            (Check::Wanted, _) => {
+                active.ask_for(&*self.bus, watched, used);
+                active.setup.check = Check::Asked;
+            }
+            (Check::Asked, SweepState::Asked) => {}
+            (Check::Asked, SweepState::Arrived { .. }) => {
+                let survivors = active.survivors(&*self.bus);
+                if survivors > 0 {
+                    return Err(self.fail(BringUpError::Survivors(survivors)));
+                }
+                active.setup.check = Check::Done;
+            }
+            (Check::Asked, SweepState::Idle) => return Err(DeathCause::Garbage),
+            (Check::Done, _) => return Ok(true),
+        }
+        Ok(false)
+    }
+
     fn await_tables(&mut self, watched: Time, until: Time) -> Result<(), DeathCause> {
-        if self.in_bypass() {
+        if self.in_bypass() != (self.mode == Mode::Bypass) {
             return Self::late(watched, until);
         }
         self.phase = Phase::Running;

@@ -6,6 +6,7 @@
 
 use super::ring::{Garbage, Producer, Size};
 use std::collections::VecDeque;
+use std::time::Duration;
 use twinpath_abi::bus::{Bus, Iova};
 use twinpath_abi::command::{COMMAND_BYTES, Command, Operand};
 use twinpath_abi::completion::{COMPLETION_BYTES, Completion, PHASE_BIT, PHASE_WORD};
@@ -55,6 +56,14 @@ pub(crate) struct Place {
 }
 
 impl Work {
+    /// Whether it is answered in the order of the ring.
+    const fn is_prompt(&self) -> bool {
+        !matches!(
+            self,
+            Self::Sweep { .. } | Self::Release { .. } | Self::Delete { until: Some(_), .. }
+        )
+    }
+
     /// The operation it completes, if it is one of the host's.
     pub(crate) const fn op(&self) -> Option<OpTag> {
         match self {
@@ -125,7 +134,14 @@ pub(crate) struct Commands {
     images: Vec<u32>,
     prompt: VecDeque<(Time, u64)>,
     slow: VecDeque<(Time, u64)>,
+    /// A prompt command that a later one has passed.
+    passed: Option<u64>,
+    /// Until when it may still be answered.
+    passed_until: Option<Time>,
 }
+
+/// A prompt command that a later one has passed is lost, or will be answered this soon.
+const PASSED_MAX: Duration = Duration::from_millis(50);
 
 impl Commands {
     /// Empty rings; writes zeros where the card will write completions.
@@ -148,6 +164,8 @@ impl Commands {
             images: (0..slots).rev().collect(),
             prompt: VecDeque::with_capacity(slots as usize),
             slow: VecDeque::new(),
+            passed: None,
+            passed_until: None,
         }
     }
 
@@ -265,7 +283,41 @@ impl Commands {
         let work = state.work.take()?;
         self.images.extend(state.image.take());
         self.free.push(slot);
+        if work.is_prompt() {
+            self.note_passed(tag);
+        }
         Some(work)
+    }
+
+    /// Notes the oldest prompt command when a later one ends before it.
+    fn note_passed(&mut self, ended: u64) {
+        while let Some((_, oldest)) = self.prompt.front().copied() {
+            if self.is_outstanding(oldest) {
+                self.passed.get_or_insert(oldest);
+                return;
+            }
+            self.prompt.pop_front();
+            if oldest == ended {
+                return;
+            }
+        }
+    }
+
+    fn is_outstanding(&self, tag: u64) -> bool {
+        let (serial, slot) = split(tag);
+        let state = &self.slots[slot as usize];
+        state.serial == serial && state.work.is_some()
+    }
+
+    /// Whether a command that others have passed stays unanswered.
+    fn is_passed_over(&mut self, watched: Time) -> bool {
+        if self.passed.is_some_and(|tag| !self.is_outstanding(tag)) {
+            (self.passed, self.passed_until) = (None, None);
+        }
+        if self.passed.is_none() {
+            return false;
+        }
+        *self.passed_until.get_or_insert_with(|| watched.after(PASSED_MAX)) < watched
     }
 
     /// Gives a time to every outstanding `Delete { until }` that `generation` ends.
@@ -281,6 +333,9 @@ impl Commands {
 
     /// Whether a command should have been answered before `watched`.
     pub(crate) fn overdue(&mut self, watched: Time) -> bool {
+        if self.is_passed_over(watched) {
+            return true;
+        }
         let Self { slots, prompt, slow, .. } = self;
         let outstanding = |tag: u64| {
             let (serial, slot) = split(tag);

@@ -119,6 +119,8 @@ pub(crate) struct Memory {
     pub rings: RingMemory,
     /// Counter records of a sweep.
     pub records: twinpath_abi::bus::Iova,
+    /// How many of them.
+    pub entries: u32,
     /// Queue pairs.
     pub queues: Vec<QueueMemory>,
 }
@@ -147,7 +149,8 @@ impl Memory {
             log2,
             completion_log2,
         };
-        let records = bus.alloc(capacity(card).max(1) as usize * RECORD_BYTES)?;
+        let entries = capacity(card).max(1);
+        let records = bus.alloc(entries as usize * RECORD_BYTES)?;
         let rx_log2 = settings.receive_log2.clamp(4, 15).min(receive);
         let tx_log2 = settings.transmit_log2.clamp(4, 15).min(transmit);
         let (rx_stride, tx_stride) = strides(ports);
@@ -164,7 +167,24 @@ impl Memory {
                 tx_stride,
             });
         }
-        Ok(Self { rings, records, queues })
+        Ok(Self { rings, records, entries, queues })
+    }
+
+    /// As much of it as a card needs that is not the one it was made for, if it is enough.
+    pub(crate) fn part_for(&self, card: &Capability, settings: &Settings) -> Option<Self> {
+        let [commands, completions, receive, transmit] = card.ring_log2_max;
+        let queues = usize::from(queues_of(card, settings));
+        let entries = capacity(card).max(1);
+        let fits = self.rings.log2 <= commands
+            && self.rings.completion_log2 <= completions
+            && self
+                .queues
+                .iter()
+                .all(|queue| queue.rx_log2 <= receive && queue.tx_log2 <= transmit)
+            && queues <= self.queues.len()
+            && entries <= self.entries;
+        let queues = self.queues.get(..queues)?.to_vec();
+        fits.then(|| Self { entries, queues, ..self.clone() })
     }
 }
 

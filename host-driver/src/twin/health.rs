@@ -2,6 +2,7 @@
 
 use super::Twin;
 use super::bring_up::Phase;
+use crate::nic::Mode;
 use std::time::Duration;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{self, status};
@@ -44,7 +45,11 @@ impl<B: Bus + 'static> Twin<B> {
         if self.phase != Phase::Running {
             return Ok(());
         }
-        let faulty = state & (status::FAULT | status::RESET_WANTED) != 0;
+        // Tables that are not matched though they should be are broken.
+        let shirks = state & status::BYPASS != 0
+            && self.mode == Mode::Forward
+            && self.watch.watched() > self.mode_until;
+        let faulty = shirks || state & (status::FAULT | status::RESET_WANTED) != 0;
         let changed = self.active.as_ref().is_some_and(|active| {
             state & status::READY == 0 || read(&register::EPOCH) != active.card_epoch
         });
@@ -69,7 +74,17 @@ impl<B: Bus + 'static> Twin<B> {
         self.heart.next = now.after(SIGNS_INTERVAL);
         self.check_registers()?;
         self.sample_clock(now);
+        self.check_queues(watched)?;
         self.check_heart(watched)
+    }
+
+    /// Checks that no queue stands still.
+    fn check_queues(&mut self, watched: Time) -> Result<(), DeathCause> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        for (index, (stall, gate)) in (0..).zip(active.stalls.iter_mut().zip(&active.gates)) {
+            stall.look(&*self.bus, (index, gate), watched)?;
+        }
+        Ok(())
     }
 
     /// Checks that the heart beats.

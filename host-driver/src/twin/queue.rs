@@ -210,6 +210,8 @@ impl<B: Bus + 'static> CardQueue for Queue<B> {
             gate.publish_taken(self.delivered);
             let low = u32::try_from(self.delivered & 0xffff_ffff).expect("masked");
             self.bus.write32(register_of(self.index, &queue::RX_CONSUMER), low);
+        } else {
+            gate.note_empty();
         }
         if result.is_err() {
             gate.accuse();

@@ -10,6 +10,7 @@ use super::watch::CardClock;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::command::Command;
 use twinpath_abi::completion::NEVER;
+use twinpath_abi::entry::NO_ENTRY;
 use twinpath_abi::sweep::{RECORD_BYTES, Record};
 use twinpath_flow::card::{CounterSink, EntryCounts};
 use twinpath_flow::counters::Counts;
@@ -53,6 +54,23 @@ impl SweepState {
 }
 
 impl<B: Bus> Active<B> {
+    /// Whether nothing can be in the card that the roster does not know.
+    pub(super) fn checked(&self) -> bool {
+        self.setup.check == super::bring_up::Check::Done
+    }
+
+    /// Entries in a card that should be empty, by the sweep that has arrived.
+    pub(super) fn survivors(&mut self, bus: &B) -> usize {
+        let SweepState::Arrived { written, .. } = self.sweep else { return 0 };
+        self.sweep = SweepState::Idle;
+        let mut bytes = [0; RECORD_BYTES];
+        let in_use = (0..u64::from(written)).filter(|index| {
+            bus.copy_out(self.memory.records.plus(index * RECORD_BYTES as u64), &mut bytes);
+            Record::decode(&bytes).entry != NO_ENTRY
+        });
+        in_use.count()
+    }
+
     /// Reports a sweep that has arrived, and whether it was complete.
     pub(super) fn report(
         &mut self,
@@ -90,7 +108,12 @@ impl<B: Bus> Active<B> {
             return;
         }
         // An empty card is swept too: that it has nothing to report is worth a time.
-        let records = self.roster.high_water().max(1);
+        self.ask_for(bus, watched, self.roster.high_water());
+    }
+
+    /// Asks for a sweep of the first `records` counters, at least one.
+    pub(super) fn ask_for(&mut self, bus: &B, watched: Time, records: u32) {
+        let records = records.clamp(1, self.memory.entries.max(1));
         let length = records * u32::try_from(RECORD_BYTES).expect("32");
         let command = Command::Sweep { first: 0, address: self.memory.records.0, length };
         let patience = Patience::Slow(watched.after(self.patience));

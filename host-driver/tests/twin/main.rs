@@ -10,6 +10,7 @@ mod counters;
 mod faults;
 mod forwarding;
 mod generations;
+mod hardship;
 mod holding;
 mod lives;
 mod placement;

@@ -30,6 +30,13 @@ pub(crate) struct InProcess {
     card: Card<SharedMemory>,
 }
 
+impl InProcess {
+    /// The card itself, to make it fail.
+    pub(crate) const fn card(&mut self) -> &mut Card<SharedMemory> {
+        &mut self.card
+    }
+}
+
 impl Rig for InProcess {
     type Bus = SharedMemory;
 
