@@ -177,7 +177,7 @@ pub struct Completion {
     pub epoch: u32,
     /// Entry id of the command or event.
     pub entry: u32,
-    /// SWEEP: records written. LINK: port index, bit 31 when up.
+    /// SWEEP: records written. LINK: port index, bit 31 when up. READ_ENTRY: 1 when it holds.
     pub detail: u32,
     /// Status code; [`Status::from_code`].
     pub status: u16,

@@ -364,6 +364,38 @@ pub struct Sweep {
     pub complete: bool,
 }
 
+/// What a driver found in a card that went on forwarding while no driver was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inheritance {
+    /// Generation current in the card.
+    pub generation: Generation,
+    /// Masks of exact tables that hold entries.
+    pub masks: Vec<(TableId, Line)>,
+    /// Entries that serve, to be claimed or disowned one by one.
+    pub entries: Vec<Inherited>,
+    /// Entries that leave with the next commit, as a former driver asked.
+    pub leaving: usize,
+    /// Entries that could not be told or still held packets: they are taken out.
+    pub strays: usize,
+}
+
+/// An entry that a former driver has put into a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// Identity.
+    pub id: EntryId,
+    /// Table.
+    pub table: TableId,
+    /// Match; for an exact table the mask is the table's.
+    pub matching: MaskedKey,
+    /// First generation it serves.
+    pub from: Generation,
+    /// Absolute counts since it was added.
+    pub counts: Counts,
+    /// When its last packet passed.
+    pub last_hit: Option<Time>,
+}
+
 /// Takes the entries of a sweep.
 pub trait CounterSink {
     /// One entry.

@@ -4,7 +4,8 @@
 //! `Event::Done` or, when the card dies or is reset, in `Refusal::Reset`.
 
 use twinpath_flow::card::{
-    Capabilities, CounterSink, DeathCause, Epoch, Event, FlowOp, Health, RxMeta, Sweep,
+    Capabilities, CounterSink, DeathCause, Entry, EntryId, Epoch, Event, FlowOp, Health,
+    Inheritance, RxMeta, Sweep,
 };
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
@@ -75,6 +76,20 @@ pub trait SmartNic {
     fn set_mode(&mut self, mode: Mode) {
         let _no_bypass = mode;
     }
+
+    /// What a former driver left in the card, once, after the `Event::Up` of a card that was adopted;
+    /// `None` for one that was reset, and for drivers that cannot adopt.
+    fn take_inheritance(&mut self) -> Option<Inheritance> {
+        None
+    }
+
+    /// Keeps an inherited entry if the card holds just this; else it is taken out. Whether it stays.
+    fn claim(&mut self, _entry: &Entry) -> bool {
+        false
+    }
+
+    /// Takes an inherited entry out. No operation is taken by `submit` before that is done.
+    fn disown(&mut self, _id: EntryId) {}
 
     /// The packet queues, one per worker, once; empty on later calls until a reset.
     fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>>;

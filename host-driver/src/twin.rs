@@ -7,6 +7,7 @@
 //!
 //! What the card writes is checked, never trusted: nonsense ends in [`DeathCause`], not in a panic.
 
+mod adopt;
 mod answer;
 mod bring_up;
 mod commands;
@@ -14,6 +15,7 @@ mod encode;
 mod geometry;
 mod health;
 mod inspect;
+mod notes;
 mod operation;
 mod placement;
 mod queue;
@@ -25,6 +27,7 @@ mod sweep;
 mod tables;
 mod watch;
 
+pub use adopt::Unadoptable;
 pub use bring_up::BringUpError;
 pub use geometry::{capabilities, dma_bytes};
 pub use settings::Settings;
@@ -45,8 +48,8 @@ use tables::Tables;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{self, QUEUES_MAX};
 use twinpath_flow::card::{
-    Capabilities, CounterSink, DeathCause, EntryId, Epoch, Event, FlowOp, Health, OpTag, Refusal,
-    Sweep,
+    Capabilities, CounterSink, DeathCause, Entry, EntryId, Epoch, Event, FlowOp, Health,
+    Inheritance, OpTag, Refusal, Sweep,
 };
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_flow::time::Time;
@@ -81,6 +84,10 @@ struct Active<B> {
     moves: Vec<placement::Move>,
     /// Longest time of a command.
     patience: Duration,
+    /// Reading back of an adopted card.
+    survey: Option<adopt::Survey>,
+    /// What an adoption left to do.
+    estate: adopt::Estate,
 }
 
 /// Driver of one twin card.
@@ -105,6 +112,7 @@ pub struct Twin<B> {
     clock: CardClock,
     sampler: Sampler,
     failure: Option<BringUpError>,
+    unadoptable: Option<Unadoptable>,
     reset_wanted: bool,
     mode: Mode,
     /// Until then the card may still follow an earlier mode.
@@ -147,6 +155,7 @@ impl<B: Bus + 'static> Twin<B> {
             clock: CardClock::default(),
             sampler: Sampler::default(),
             failure: None,
+            unadoptable: None,
             reset_wanted: false,
             mode: Mode::Forward,
             mode_until: Time(0),
@@ -206,6 +215,9 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
             return 0;
         }
         let Some(active) = &mut self.active else { return 0 };
+        if !active.estate.disowned.is_empty() {
+            return 0;
+        }
         if active.commands.refresh(&*self.bus).is_err() {
             self.die(DeathCause::Garbage);
             return 0;
@@ -270,6 +282,25 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         if self.phase == Phase::Running {
             self.bus.write32(register::CONTROL.offset, self.control());
             self.mode_until = self.watch.watched().after(bring_up::MODE_MAX);
+        }
+    }
+
+    fn take_inheritance(&mut self) -> Option<Inheritance> {
+        self.active.as_mut()?.estate.inheritance.take()
+    }
+
+    fn claim(&mut self, entry: &Entry) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        let is_so = active.holds_just(entry);
+        if !is_so {
+            active.estate.disowned.push_back(entry.id);
+        }
+        is_so
+    }
+
+    fn disown(&mut self, id: EntryId) {
+        if let Some(active) = &mut self.active {
+            active.estate.disowned.push_back(id);
         }
     }
 

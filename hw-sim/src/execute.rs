@@ -464,6 +464,7 @@ impl<M: CardMemory> Card<M> {
             Operand::Window => store_bytes(&self.memory, WINDOW_IMAGE, &bytes),
         }
         let counters = Some(self.tables.counters(at));
-        Ok(Some(Outcome { counters, ..Outcome::of_entry(self.entry_id(at)) }))
+        let detail = u32::from(self.tables.of(at).state(place) == State::Held);
+        Ok(Some(Outcome { counters, detail, ..Outcome::of_entry(self.entry_id(at)) }))
     }
 }

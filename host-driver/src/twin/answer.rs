@@ -28,6 +28,8 @@ impl Work {
             Self::Sweep { .. } => opcode::SWEEP,
             Self::Inspect { .. } => opcode::READ_ENTRY,
             Self::Purge => opcode::DELETE,
+            Self::Barrier => opcode::NOP,
+            Self::Survey { .. } => opcode::READ_ENTRY,
             Self::Setup => return None,
         })
     }
@@ -91,6 +93,13 @@ impl<B: Bus> Active<B> {
             _ => {}
         }
         let status = Status::from_code(completion.status).ok_or(garbage)?;
+        if self.commands.is_foreign(completion.tag) {
+            // What a former driver asked for; only entries that leave are of interest.
+            if completion.opcode == opcode::DELETE {
+                self.foreign_delete(EntryId(completion.entry));
+            }
+            return Ok(());
+        }
         let work = self.commands.finish(completion.tag).ok_or(garbage)?;
         if work.opcode().is_some_and(|wanted| wanted != completion.opcode) {
             // The operation must still end: the caller abandons what is outstanding, not this one.
@@ -105,6 +114,9 @@ impl<B: Bus> Active<B> {
             let result = Ok(Done { inspected, ..Done::default() });
             events.push(Event::Done { tag, result });
             return Ok(());
+        }
+        if let Work::Survey { table, number, image } = work {
+            return self.surveyed(bus, (table, number, image), (status, completion));
         }
         let counts = completion
             .counters
@@ -159,6 +171,7 @@ impl<B: Bus> Active<B> {
                 self.sweep.arrived(completion.as_of, completion.detail, records);
             }
             Work::Setup => self.setup.answered += 1,
+            Work::Barrier => self.begin_survey(),
             _ => {}
         }
     }
@@ -176,7 +189,7 @@ impl<B: Bus> Active<B> {
             // The card does not have the entry where it must be: nothing is known any more.
             Work::Move { index, id } if self.is(index, id) => return Err(DeathCause::Garbage),
             Work::Sweep { .. } => self.sweep.refused(),
-            Work::Setup => return Err(DeathCause::Garbage),
+            Work::Setup | Work::Barrier => return Err(DeathCause::Garbage),
             _ => {}
         }
         Ok(())
@@ -198,7 +211,7 @@ impl<B: Bus> Active<B> {
     }
 
     /// An entry is gone from the card. Its index may have another owner by now.
-    fn forget(&mut self, index: u32, id: EntryId) {
+    pub(super) fn forget(&mut self, index: u32, id: EntryId) {
         if !self.is(index, id) {
             return;
         }

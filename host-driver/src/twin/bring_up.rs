@@ -1,9 +1,11 @@
 //! Bring-up and reset: one state machine, moved on by `poll` (`docs/nic-abi.md` §2.2).
 
+use super::adopt::Estate;
 use super::commands::{Commands, Patience, Work};
 use super::encode::Encoder;
 use super::geometry::{self, Memory};
 use super::health::ALL_ONES;
+use super::notes::Notes;
 use super::queue::{Queue, Surroundings};
 use super::roster::Roster;
 use super::stall::Stall;
@@ -39,6 +41,8 @@ pub(super) enum Phase {
         /// Deadline.
         until: Time,
     },
+    /// The places of an adopted card are being read.
+    Surveying,
     /// Ports and tunnels are being set.
     Settling,
     /// Waiting for the tables to be matched.
@@ -164,6 +168,11 @@ impl<B: Bus + 'static> Twin<B> {
             Phase::Quiescing(until) => self.quiesce(watched, until),
             Phase::Identifying(until) => self.identify(watched, until),
             Phase::Resetting { request, until } => self.await_reset(watched, (request, until)),
+            Phase::Surveying => self.check_registers().and_then(|()| {
+                self.work(watched)?;
+                self.sample_clock(now);
+                self.survey(watched)
+            }),
             Phase::Settling => self
                 .check_registers()
                 .and_then(|()| self.work(watched))
@@ -242,15 +251,8 @@ impl<B: Bus + 'static> Twin<B> {
     /// Reads what the card can do and gives it its rings.
     fn configure(&mut self) -> Result<(), BringUpError> {
         let card = geometry::read(&*self.bus)?;
+        self.check_counts(&card)?;
         let physical: Arc<[PortNo]> = self.ports.physical().map(|port| port.number).collect();
-        let tunnels = self.ports.tunnels().count();
-        for (what, wanted, has) in
-            [("ports", physical.len(), card.ports), ("tunnel ports", tunnels, card.tunnels)]
-        {
-            if wanted > has as usize {
-                return Err(BringUpError::TooMany { what, wanted, has });
-            }
-        }
         let memory = self.memory_for(&card)?;
         let commands = Commands::new(&*self.bus, memory.rings);
         commands.program(&*self.bus);
@@ -263,14 +265,30 @@ impl<B: Bus + 'static> Twin<B> {
             queues.push(Queue::new(bus, index, *queue, around.clone(), Arc::clone(&gate)));
             gates.push(gate);
         }
+        let epoch = self.bus.read32(register::EPOCH.offset);
+        Notes(memory.notes).begin(&*self.bus, self.layout_digest(), epoch);
+        self.active = Some(self.active_for(&card, memory, commands, (gates, queues)));
+        self.bus.write32(register::CONTROL.offset, control::RINGS);
+        Ok(())
+    }
+
+    /// What exists while such a card is configured.
+    pub(super) fn active_for(
+        &mut self,
+        card: &Capability,
+        memory: Memory,
+        commands: Commands,
+        (gates, queues): (Vec<Arc<Gate>>, Vec<Queue<B>>),
+    ) -> Active<B> {
         let decrements = u8::try_from(card.ttl_decrements).unwrap_or(u8::MAX);
         let longest = Duration::from_millis(u64::from(card.command_ms_max));
-        self.active = Some(Active {
+        self.capabilities = geometry::capabilities(card, geometry::queues_of(card, &self.settings));
+        Active {
             commands,
             encoder: Encoder::new(&self.ports, card.actions, decrements),
-            tables: Tables::new(&geometry::shapes(&card), card.ternary),
-            roster: Roster::new(geometry::capacity(&card)),
-            ports: around.ports,
+            tables: Tables::new(&geometry::shapes(card), card.ternary),
+            roster: Roster::new(geometry::capacity(card)),
+            ports: self.ports.physical().map(|port| port.number).collect(),
             sweep: SweepState::Idle,
             sweeps_asked: 0,
             missing: Vec::new(),
@@ -280,19 +298,17 @@ impl<B: Bus + 'static> Twin<B> {
             setup: Setup::default(),
             moves: Vec::new(),
             patience: self.settings.command_deadline + longest,
+            survey: None,
+            estate: Estate::default(),
             memory,
             stalls: vec![Stall::default(); gates.len()],
             gates,
             queues,
-        });
-        self.capabilities =
-            geometry::capabilities(&card, geometry::queues_of(&card, &self.settings));
-        self.bus.write32(register::CONTROL.offset, control::RINGS);
-        Ok(())
+        }
     }
 
     /// DMA memory of an earlier bring-up if the card needs no more, else fresh memory.
-    fn memory_for(&mut self, card: &Capability) -> Result<Memory, AllocError> {
+    pub(super) fn memory_for(&mut self, card: &Capability) -> Result<Memory, AllocError> {
         if let Some((_, memory)) = &self.memory
             && let Some(part) = memory.part_for(card, &self.settings)
         {
@@ -306,6 +322,7 @@ impl<B: Bus + 'static> Twin<B> {
     /// Takes completions and checks deadlines.
     fn work(&mut self, watched: Time) -> Result<(), DeathCause> {
         let Some(active) = &mut self.active else { return Ok(()) };
+        active.evict_disowned(&*self.bus, watched);
         active.take_completions(&self.bus, watched, &mut self.events)?;
         if active.gates.iter().any(|gate| gate.is_accused()) {
             return Err(DeathCause::Garbage);
@@ -377,16 +394,21 @@ impl<B: Bus + 'static> Twin<B> {
         }
         self.phase = Phase::Running;
         self.events.push(Event::Up(self.epoch));
+        self.tell_links();
+        Ok(())
+    }
+
+    /// Tells how the links are.
+    pub(super) fn tell_links(&mut self) {
         for (index, port) in (0_u32..).zip(self.ports.physical()) {
             let array = register::PORT_ARRAY + index * register::PORT_STRIDE;
             let up = self.bus.read32(array + register::port::LINK.offset) == 1;
             self.events.push(Event::Link { port: port.number, up });
         }
-        Ok(())
     }
 }
 
-fn set_port(index: usize, port: &Port) -> SetPort {
+pub(super) fn set_port(index: usize, port: &Port) -> SetPort {
     SetPort {
         index: u32::try_from(index).expect("at most 64 ports"),
         number: port.number.0,
@@ -396,7 +418,7 @@ fn set_port(index: usize, port: &Port) -> SetPort {
     }
 }
 
-fn tunnel_image(number: PortNo, tunnel: &Tunnel, ports: &PortTable) -> TunnelImage {
+pub(super) fn tunnel_image(number: PortNo, tunnel: &Tunnel, ports: &PortTable) -> TunnelImage {
     let over = ports.physical().position(|port| port.number == tunnel.over);
     TunnelImage {
         number: number.0,

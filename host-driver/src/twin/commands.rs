@@ -40,6 +40,10 @@ pub(crate) enum Work {
     Purge,
     /// A port or tunnel at bring-up.
     Setup,
+    /// Ends when all commands before it have.
+    Barrier,
+    /// A place of an adopted card; the image is where the card writes.
+    Survey { table: u8, number: u32, image: u32 },
 }
 
 /// A place that is read back.
@@ -75,6 +79,7 @@ impl Work {
             | Self::Release { op, .. }
             | Self::Inspect { op, .. } => Some(*op),
             Self::Move { .. } | Self::Sweep { .. } | Self::Purge | Self::Setup => None,
+            Self::Barrier | Self::Survey { .. } => None,
         }
     }
 }
@@ -105,6 +110,9 @@ struct Slot {
     image: Option<u32>,
 }
 
+/// Bits of a tag's serial number that name the driver's life, above those that count.
+const LIFE_SHIFT: u32 = 24;
+
 /// Addresses of what the rings are made of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RingMemory {
@@ -129,6 +137,10 @@ pub(crate) struct Commands {
     completion_size: Size,
     /// Completions taken.
     taken: u32,
+    /// Which driver of this card since its reset, modulo 256.
+    life: u8,
+    /// Whether there was one before.
+    is_successor: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
     images: Vec<u32>,
@@ -152,14 +164,36 @@ impl Commands {
             let at = memory.completions.plus(index * COMPLETION_BYTES as u64);
             bus.copy_in(at, &[0; COMPLETION_BYTES]);
         }
+        Self::with(memory, Producer::new(size), (0, 0))
+    }
+
+    /// The rings as a former driver left them, for driver number `life`.
+    ///
+    /// # Errors
+    /// [`Garbage`] when the registers are not those of rings in use.
+    pub(crate) fn resume(bus: &impl Bus, memory: RingMemory, life: u8) -> Result<Self, Garbage> {
+        let size = Size::new(1 << memory.log2);
+        let produced = bus.read32(register::COMMAND_PRODUCER.offset);
+        let consumed = bus.read32(register::COMMAND_CONSUMER.offset);
+        let ring = Producer::resume(size, produced, consumed)?;
+        let taken = bus.read32(register::COMPLETION_CONSUMER.offset);
+        Ok(Self { is_successor: true, ..Self::with(memory, ring, (taken, life)) })
+    }
+
+    fn with(memory: RingMemory, ring: Producer, (taken, life): (u32, u8)) -> Self {
+        let size = Size::new(1 << memory.log2);
+        let completion_size = Size::new(1 << memory.completion_log2);
         let slots = size.slots();
+        let slot = Slot { serial: u32::from(life) << LIFE_SHIFT, ..Slot::default() };
         Self {
             memory,
-            ring: Producer::new(size),
+            ring,
             size,
             completion_size,
-            taken: 0,
-            slots: vec![Slot::default(); slots as usize],
+            taken,
+            life,
+            is_successor: false,
+            slots: vec![slot; slots as usize],
             free: (0..slots).rev().collect(),
             images: (0..slots).rev().collect(),
             prompt: VecDeque::with_capacity(slots as usize),
@@ -221,11 +255,13 @@ impl Commands {
         patience: Patience,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            let serial = u32::from(self.life) << LIFE_SHIFT;
+            self.slots.push(Slot { serial, ..Slot::default() });
             u32::try_from(self.slots.len() - 1).expect("bounded by ring and card capacity")
         });
         let state = &mut self.slots[slot as usize];
-        state.serial = state.serial.wrapping_add(1);
+        let count = state.serial.wrapping_add(1) & ((1 << LIFE_SHIFT) - 1);
+        state.serial = u32::from(self.life) << LIFE_SHIFT | count;
         state.work = Some(work);
         state.image = image.map(|image| image.number);
         let tag = u64::from(state.serial) << 32 | u64::from(slot);
@@ -274,6 +310,11 @@ impl Commands {
     /// Gives the completions taken back to the card.
     pub(crate) fn acknowledge(&self, bus: &impl Bus) {
         bus.write32(register::COMPLETION_CONSUMER.offset, self.taken);
+    }
+
+    /// Whether a tag is a former driver's.
+    pub(crate) fn is_foreign(&self, tag: u64) -> bool {
+        self.is_successor && split(tag).0 >> LIFE_SHIFT != u32::from(self.life)
     }
 
     /// Ends the command of a completion's tag; `None` when no such command is outstanding.

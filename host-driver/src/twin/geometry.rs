@@ -2,6 +2,7 @@
 
 use super::commands::RingMemory;
 use super::encode::settable;
+use super::notes::NOTES_BYTES;
 use super::placement::Shape;
 use super::queue::QueueMemory;
 use super::settings::Settings;
@@ -115,6 +116,8 @@ fn actions(card: &Capability) -> ActionCaps {
 /// DMA memory of all rings.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
+    /// What the driver notes for its successor.
+    pub notes: twinpath_abi::bus::Iova,
     /// Command and completion ring.
     pub rings: RingMemory,
     /// Counter records of a sweep.
@@ -142,6 +145,7 @@ impl Memory {
         // the commands lets it work ahead of the host.
         let completion_log2 = (log2 + 1).min(completions);
         let take = |bytes: usize, log2: u32| bus.alloc(bytes << log2);
+        let notes = bus.alloc(NOTES_BYTES)?;
         let rings = RingMemory {
             commands: take(COMMAND_BYTES, log2)?,
             completions: take(COMPLETION_BYTES, completion_log2)?,
@@ -167,7 +171,7 @@ impl Memory {
                 tx_stride,
             });
         }
-        Ok(Self { rings, records, entries, queues })
+        Ok(Self { notes, rings, records, entries, queues })
     }
 
     /// As much of it as a card needs that is not the one it was made for, if it is enough.
@@ -214,7 +218,8 @@ pub fn dma_bytes(settings: &Settings, ports: &PortTable, entries: u32) -> usize 
         + page((rx_stride as usize) << settings.receive_log2)
         + page(TRANSMIT_BYTES << settings.transmit_log2)
         + page((tx_stride as usize) << settings.transmit_log2);
-    rings
+    NOTES_BYTES
+        + rings
         + page(entries.max(1) as usize * RECORD_BYTES)
         + queue * usize::from(settings.queues.max(1))
 }

@@ -3,6 +3,7 @@
 use super::Active;
 use super::commands::{Patience, Work};
 use super::inspect::digest;
+use super::notes::Notes;
 use super::placement::{Candidates, MOVES_MAX};
 use super::roster::{Life, Record};
 use twinpath_abi::bus::Bus;
@@ -161,6 +162,7 @@ impl<B: Bus> Active<B> {
         // Entries behind it in the ring need it for their places; if the card refuses the mask it
         // refuses them too.
         self.tables.set_mask(table.0, Some(*mask));
+        Notes(self.memory.notes).put_mask(bus, table.0, mask);
         let image = self.commands.image(bus, &mask.0);
         let command = Command::SetMask { table: table.0, mask: image.operand };
         let work = Work::SetMask { op, table: table.0 };

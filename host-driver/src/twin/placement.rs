@@ -119,6 +119,16 @@ impl Bank {
         Some(slot)
     }
 
+    /// Takes a slot in which the card already has `occupant`; whether it was free.
+    pub(crate) fn adopt(&mut self, slot: u32, occupant: u32) -> bool {
+        let is_free = self.slots.get(slot as usize) == Some(&FREE);
+        if is_free {
+            self.slots[slot as usize] = occupant;
+            self.used += 1;
+        }
+        is_free
+    }
+
     /// Gives a slot back.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! A receive and transmit queue pair, owned by one worker. No lock and no allocation per packet.
 
-use super::ring::{Producer, Size};
+use super::ring::{Garbage, Producer, Size};
 use super::watch::CardClock;
 use crate::gate::Gate;
 use crate::nic::{CardQueue, RxSink, TxFrame};
@@ -73,6 +73,25 @@ impl QueueMemory {
     }
 }
 
+impl QueueMemory {
+    /// Frames taken so far, of which `low` are the low 32 bits: the newest descriptor has them all.
+    fn taken(&self, bus: &impl Bus, low: u32) -> Result<u64, Garbage> {
+        let slots = 1_u64 << self.rx_log2;
+        let sequence = |slot: u64| {
+            let at = self.rx_base.plus(slot * RECEIVE_BYTES as u64);
+            bus.load64(at.plus(SEQUENCE_WORD as u64))
+        };
+        let ours =
+            |(slot, sequence): &(u64, u64)| *sequence > 0 && (*sequence - 1) & (slots - 1) == *slot;
+        let newest = (0..slots).map(|slot| (slot, sequence(slot))).filter(ours);
+        let newest = newest.map(|(_, sequence)| sequence).max().unwrap_or(0);
+        let newest_low = u32::try_from(newest & 0xffff_ffff).expect("masked");
+        let waiting = u64::from(newest_low.wrapping_sub(low));
+        let garbage = Garbage { index: low, low: newest_low, high: newest_low };
+        newest.checked_sub(waiting).filter(|_| waiting <= slots).ok_or(garbage)
+    }
+}
+
 /// A queue pair.
 #[derive(Debug)]
 pub(crate) struct Queue<B> {
@@ -97,6 +116,23 @@ impl<B: Bus> Queue<B> {
         let tx_size = Size::new(1 << memory.tx_log2);
         let tx = Producer::new(tx_size);
         Self { bus, index, memory, around, gate, delivered: 0, tx, tx_size }
+    }
+
+    /// A queue pair as a former driver left it.
+    ///
+    /// # Errors
+    /// [`Garbage`] when registers and descriptors are not those of rings in use.
+    pub(crate) fn resume(
+        bus: Arc<B>,
+        (index, memory, around, gate): (u16, QueueMemory, Surroundings, Arc<Gate>),
+    ) -> Result<Self, Garbage> {
+        let read = |register: &Register| bus.read32(register_of(index, register));
+        let tx_size = Size::new(1 << memory.tx_log2);
+        let tx = Producer::resume(tx_size, read(&queue::TX_PRODUCER), read(&queue::TX_CONSUMER))?;
+        let delivered = memory.taken(&*bus, read(&queue::RX_CONSUMER))?;
+        gate.publish(tx.produced());
+        gate.publish_taken(delivered);
+        Ok(Self { bus, index, memory, around, gate, delivered, tx, tx_size })
     }
 
     fn slot(&self) -> u64 {

@@ -59,6 +59,21 @@ impl Producer {
         Self { size, produced: 0, consumed: 0 }
     }
 
+    /// A ring in use.
+    ///
+    /// # Errors
+    /// [`Garbage`] when the two are further apart than the ring is long.
+    pub(crate) const fn resume(size: Size, produced: u32, consumed: u32) -> Result<Self, Garbage> {
+        if produced.wrapping_sub(consumed) > size.0 {
+            return Err(Garbage {
+                index: consumed,
+                low: produced.wrapping_sub(size.0),
+                high: produced,
+            });
+        }
+        Ok(Self { size, produced, consumed })
+    }
+
     /// Free slots.
     pub(crate) const fn free(&self) -> u32 {
         self.size.0 - self.produced.wrapping_sub(self.consumed)

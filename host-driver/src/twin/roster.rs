@@ -128,7 +128,18 @@ impl Roster {
     /// Takes in a record whose identity is new; `None` when there is no room.
     pub(crate) fn insert(&mut self, record: Record) -> Option<u32> {
         let index = self.vacancy(record.id)?;
-        let chunk = index as usize / CHUNK;
+        self.put(index, record);
+        Some(index)
+    }
+
+    /// Whether there is such an index and neither it nor the identity is taken.
+    pub(crate) fn is_free(&self, index: u32, id: EntryId) -> bool {
+        index < self.capacity && self.record(index).is_none() && self.find(id).is_none()
+    }
+
+    /// Puts a record at a vacant index below the capacity.
+    fn put(&mut self, index: u32, record: Record) {
+        let (chunk, place) = (index as usize / CHUNK, index as usize % CHUNK);
         if self.chunks[chunk].is_empty() {
             let rest = self.capacity as usize - chunk * CHUNK;
             self.chunks[chunk] = vec![None; rest.min(CHUNK)];
@@ -136,11 +147,19 @@ impl Roster {
         if index != self.home(record.id) {
             self.strays.insert(record.id, index);
         }
-        *self.place(index)? = Some(record);
+        self.chunks[chunk][place] = Some(record);
         self.vacant[chunk] -= 1;
         self.len += 1;
         self.high_water = self.high_water.max(index + 1);
-        Some(index)
+    }
+
+    /// Takes in a record that the card already has at an index; whether index and identity were free.
+    pub(crate) fn adopt(&mut self, index: u32, record: Record) -> bool {
+        let is_free = self.is_free(index, record.id);
+        if is_free {
+            self.put(index, record);
+        }
+        is_free
     }
 
     /// Lets a record go.

@@ -136,6 +136,34 @@ impl Tables {
         }
     }
 
+    /// Takes a place in which the card already has `occupant`; its candidates, if the place was free
+    /// and may be its.
+    pub(crate) fn adopt(
+        &mut self,
+        (table, place): (u8, u32),
+        occupant: u32,
+        value: &Line,
+    ) -> Option<Candidates> {
+        match self.tables.get_mut(usize::from(table))? {
+            Table::Exact { mask, shape, bank } => {
+                let inside = mask.is_some_and(|mask| value.is_subset_of(&mask));
+                let candidates = candidates(value, shape.rows);
+                let stash = shape.ways * shape.rows;
+                let may_live = place >= stash || candidates.contains(&place);
+                (inside && may_live && bank.adopt(place, occupant)).then_some(candidates)
+            }
+            Table::Ternary { free, owners } => {
+                let owner = owners.get_mut(place as usize)?;
+                if owner.is_some() {
+                    return None;
+                }
+                *owner = Some(occupant);
+                free.retain(|other| *other != place);
+                Some(Candidates::default())
+            }
+        }
+    }
+
     /// Gives a place back.
     pub(crate) fn remove(&mut self, table: u8, place: u32) {
         match self.tables.get_mut(usize::from(table)) {

@@ -26,6 +26,13 @@ impl Arena {
         Ok(Self { file, mapping, allocated: AtomicU64::new(0) })
     }
 
+    /// The arena of a former process, of which nothing is given out yet.
+    pub(crate) fn resume(file: OwnedFd, bytes: usize) -> Result<Self, SealError> {
+        let bytes = (bytes as u64).next_multiple_of(PAGE).max(PAGE);
+        let mapping = SharedMapping::new(file.as_fd(), 0, bytes)?;
+        Ok(Self { file, mapping, allocated: AtomicU64::new(0) })
+    }
+
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

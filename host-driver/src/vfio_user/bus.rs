@@ -58,6 +58,17 @@ pub enum ConnectError {
     File(#[from] SealError),
 }
 
+/// What a bus is made of, for a process to come.
+#[derive(Debug)]
+pub struct Keepsakes {
+    /// The connection.
+    pub socket: OwnedFd,
+    /// DMA memory.
+    pub memory: OwnedFd,
+    /// Interrupt vectors, in order.
+    pub bells: Vec<OwnedFd>,
+}
+
 /// The bus. Without a connection, registers read as all ones, as of a function that is gone.
 #[derive(Debug)]
 pub struct RemoteBus {
@@ -87,22 +98,63 @@ impl RemoteBus {
         vectors: u16,
         patience: Duration,
     ) -> Result<Self, SealError> {
+        let bells: io::Result<Vec<_>> = (0..vectors).map(|_| bell::create()).collect();
+        Self::with(path, Arena::new(arena)?, bells?, patience)
+    }
+
+    /// A bus without a connection.
+    fn with(
+        path: &Path,
+        arena: Arena,
+        bells: Vec<OwnedFd>,
+        patience: Duration,
+    ) -> Result<Self, SealError> {
         let vacancy = sealed::create("twinpath-vacancy", BAR_BYTES.into())?;
         let ones = vec![0xff; BAR_BYTES as usize];
         let written = rustix::io::pwrite(&vacancy, &ones, 0).map_err(io::Error::from)?;
         assert_eq!(written, ones.len(), "a memory file takes all");
         let bar = SharedMapping::new(vacancy.as_fd(), 0, BAR_BYTES.into())?;
         bar.replace(vacancy.as_fd(), Pages::Private)?;
-        let bells: io::Result<Vec<_>> = (0..vectors).map(|_| bell::create()).collect();
-        Ok(Self {
-            path: path.to_owned(),
-            patience,
-            bar,
-            vacancy,
-            arena: Arc::new(Arena::new(arena)?),
+        let (path, arena) = (path.to_owned(), Arc::new(arena));
+        Ok(Self { path, patience, bar, vacancy, arena, bells, client: Mutex::new(None) })
+    }
+
+    /// The bus of a process that is gone: its connection, memory and bells, which the server never
+    /// stopped to use. Nothing of the memory is allocated.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the connection has ended or the memory is another.
+    pub fn resume(
+        path: &Path,
+        keepsakes: Keepsakes,
+        arena: usize,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
+        let Keepsakes { socket, memory, bells } = keepsakes;
+        let bus = Self::with(path, Arena::resume(memory, arena)?, bells, patience)?;
+        let memory = Arc::clone(&bus.arena);
+        let mut client = Client::resume(UnixStream::from(socket), patience, memory)?;
+        let bar = bus.bar_file(&mut client)?;
+        bus.bar.replace(bar.as_fd(), Pages::Shared)?;
+        *bus.lock() = Some(client);
+        Ok(bus)
+    }
+
+    /// Descriptors with which [`RemoteBus::resume`] goes on in another process, if there is a
+    /// connection.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn keepsakes(&self) -> io::Result<Option<Keepsakes>> {
+        let place = self.lock();
+        let Some(client) = place.as_ref() else { return Ok(None) };
+        let bells: io::Result<Vec<_>> =
+            self.bells().map(|bell| bell.try_clone_to_owned()).collect();
+        Ok(Some(Keepsakes {
+            socket: client.duplicate()?,
+            memory: self.arena.file().try_clone_to_owned()?,
             bells: bells?,
-            client: Mutex::new(None),
-        })
+        }))
     }
 
     /// Connects, in place of an earlier connection. May be called by any thread: others go on

@@ -106,6 +106,19 @@ impl Client {
         Ok(client)
     }
 
+    /// The client's end of a connection that has been greeted by a process that is gone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn resume(
+        stream: UnixStream,
+        patience: Duration,
+        memory: Arc<dyn HostMemory>,
+    ) -> Result<Self, CallError> {
+        let connection = Connection::new(stream, patience).map_err(ConnectionError::from)?;
+        Ok(Self { connection, next_id: 0, server: Version::ours(), memory })
+    }
+
     /// What the device is.
     ///
     /// # Errors
@@ -263,6 +276,14 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// A descriptor of our own for the connection.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.connection.as_fd().try_clone_to_owned()
     }
 
     /// Asks and waits for the reply.

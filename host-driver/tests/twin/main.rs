@@ -6,6 +6,7 @@
     reason = "the suite is generic, so its bodies are no test functions"
 )]
 
+mod adoption;
 mod counters;
 mod faults;
 mod forwarding;

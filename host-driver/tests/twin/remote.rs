@@ -75,6 +75,17 @@ impl Rig for OverSocket {
     }
 }
 
+impl OverSocket {
+    /// The driver's process is killed and another one comes: all that is left of its bus is what a
+    /// holder has.
+    pub(crate) fn succeed(&mut self, arena: usize) {
+        let keepsakes = self.bus.keepsakes().unwrap().unwrap();
+        let path = self.bus.path().to_owned();
+        let patience = Duration::from_secs(5);
+        self.bus = Arc::new(RemoteBus::resume(&path, keepsakes, arena, patience).unwrap());
+    }
+}
+
 impl Drop for OverSocket {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);

@@ -50,6 +50,8 @@ pub(crate) struct World<R: Rig> {
     pub queues: Vec<Box<dyn CardQueue>>,
     pub now: Time,
     pub events: Vec<Event>,
+    pub settings: Settings,
+    pub arena: usize,
     tag: u64,
 }
 
@@ -65,7 +67,7 @@ pub(crate) fn profile(slots: u32, stash: u32) -> Profile {
     profile
 }
 
-fn ports() -> PortTable {
+pub(crate) fn ports() -> PortTable {
     let port = |number: &u16| Port {
         number: PortNo(*number),
         name: format!("p{number}"),
@@ -90,7 +92,8 @@ impl<R: Rig> World<R> {
         let rig = R::new(profile, arena);
         let twin = Twin::attach(rig.bus(), ports(), settings, Time(0));
         let (queues, events) = (Vec::new(), Vec::new());
-        let mut world = Self { rig, twin, queues, now: Time(0), events, tag: 0 };
+        let now = Time(0);
+        let mut world = Self { rig, twin, queues, now, events, settings, arena, tag: 0 };
         world.come_up();
         world
     }
@@ -106,6 +109,11 @@ impl<R: Rig> World<R> {
         self.queues = self.twin.take_queues();
         assert_eq!(self.queues.len(), 2, "{:?} {:?}", self.events, self.twin.failure());
         self.events.clear();
+        self.set_mask();
+    }
+
+    /// Sets the mask of the bank.
+    pub(crate) fn set_mask(&mut self) {
         let tag = self.tag();
         let mask = Key::ZERO.with(Field::IpDst, 0xffff_ffff).head;
         self.operate(FlowOp::SetMask { tag, table: TableId(0), mask }).unwrap();

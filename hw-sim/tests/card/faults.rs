@@ -177,7 +177,7 @@ fn sweeps_are_torn_and_counters_wrap_and_start_again() {
         host.card.port_in(0, &frame(7, 1), host.now);
     }
     let records = host.memory.alloc(4096).unwrap();
-    let mut sweep = |host: &mut Host| {
+    let sweep = |host: &mut Host| {
         host.done(Command::Sweep { first: 0, address: records.0, length: 4096 });
         let counters = record(host, records, 5).counters;
         (counters.packets, counters.bytes)
