@@ -5,9 +5,10 @@
 //! invalidated when flows go, and no key is stored. While many guesses are pushed out, it grows: a larger, empty
 //! one takes its place and learns again.
 
+use crate::isa::Isa;
 use crate::prefetch::prefetch;
 
-/// Entries of one set, half a cache line: a new one goes to the front, the last falls out.
+/// Entries of one set, half a cache line: when all are taken, any one falls out.
 const WAYS: usize = 4;
 
 /// Most slots: 16 MB.
@@ -42,9 +43,8 @@ impl ExactCache {
 
     /// Slot that may hold the flow for a key of that hash.
     #[inline(always)]
-    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        let of_hash = |found, guess: &Guess| if tag(*guess) == tag(hash) { *guess } else { found };
-        slot(self.sets[self.set(hash)].iter().fold(0, of_hash))
+    pub(crate) fn guess<I: Isa>(&self, hash: u64) -> Option<u32> {
+        slot(I::find(&self.sets[self.set(hash)], hash))
     }
 
     /// Remembers the flow for a key.
@@ -54,12 +54,12 @@ impl ExactCache {
         let set = &mut self.sets[set];
         // What stood for this key before, a free place, or the last one goes.
         let gone = set.iter().position(|old| tag(*old) == tag(guess) || *old == 0);
+        // No order among them: five keys in turn would always push out the one that is next.
         let gone = gone.unwrap_or_else(|| {
             self.pushed = self.pushed.saturating_add(1);
-            WAYS - 1
+            (self.pushed.wrapping_mul(0x9e37_79b1) >> 30) as usize % WAYS
         });
-        set.copy_within(..gone, 1);
-        set[0] = guess;
+        set[gone] = guess;
     }
 
     /// Grows when too many of the last `lookups` pushed others out; all guesses are forgotten then.
@@ -94,6 +94,7 @@ const fn slot(guess: Guess) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Scalar;
 
     const fn hash(number: u64) -> u64 {
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -107,7 +108,7 @@ mod tests {
         for round in 0..2000 {
             for number in 0..64_u32 {
                 let hash = hash(number.into());
-                if cache.guess(hash) != Some(number) {
+                if cache.guess::<Scalar>(hash) != Some(number) {
                     cache.remember(hash, number);
                     missed += u32::from(round > 1000);
                 }

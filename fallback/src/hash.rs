@@ -11,24 +11,32 @@ pub(crate) struct KeyHasher {
     secrets: [u64; 16],
     /// The same as keys of AES rounds.
     round_keys: [[u8; 16]; 8],
+    /// Keys for four parts at once.
+    wide_keys: [[u8; 64]; 4],
 }
 
 impl KeyHasher {
     /// Derives the secrets from a seed (splitmix64).
     pub(crate) fn new(seed: u64) -> Self {
         let mut state = seed;
-        let secrets = std::array::from_fn(|_| {
+        let mut next = || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut word = state;
             word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             word ^ (word >> 31)
-        });
+        };
+        let secrets = std::array::from_fn(|_| next());
         let round_key = |i: usize| {
             let pair = [secrets[2 * i], secrets[2 * i + 1]].map(u64::to_le_bytes);
             *pair.as_flattened().first_chunk().expect("two words")
         };
-        Self { secrets, round_keys: std::array::from_fn(round_key) }
+        let round_keys = std::array::from_fn(round_key);
+        let mut wide_key = || {
+            let words: [_; 8] = std::array::from_fn(|_| next().to_le_bytes());
+            *words.as_flattened().first_chunk().expect("eight words")
+        };
+        Self { secrets, round_keys, wide_keys: std::array::from_fn(|_| wide_key()) }
     }
 
     /// Hash of `key & mask`.
@@ -46,6 +54,12 @@ impl KeyHasher {
     #[inline(always)]
     pub(crate) const fn round_keys(&self) -> &[[u8; 16]; 8] {
         &self.round_keys
+    }
+
+    /// The same for four parts of 16 bytes at once.
+    #[inline(always)]
+    pub(crate) const fn wide_keys(&self) -> &[[u8; 64]; 4] {
+        &self.wide_keys
     }
 
     /// Hash of a whole key's first line, when its second is zero.

@@ -10,7 +10,7 @@ pub enum Kernel {
     Scalar,
     /// AVX2, BMI (x86-64-v3) and AES.
     Avx2,
-    /// AVX-512 (x86-64-v4) with byte permutations, as of Ice Lake and Zen 4, and AES.
+    /// AVX-512 (x86-64-v4) with byte permutations and vectors of AES, as of Ice Lake and Zen 4.
     Avx512,
 }
 
@@ -46,6 +46,7 @@ impl Kernel {
                         && is_x86_feature_detected!("avx512dq")
                         && is_x86_feature_detected!("avx512vl")
                         && is_x86_feature_detected!("avx512vbmi")
+                        && is_x86_feature_detected!("vaes")
                 }
             }
         }

@@ -25,6 +25,7 @@ mod recipe;
 pub mod ring;
 mod rule_list;
 pub mod settings;
+mod shape;
 mod slab;
 pub mod slow_path;
 pub mod software_path;

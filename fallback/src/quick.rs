@@ -14,24 +14,68 @@ const PLAIN: [u8; 3] = [0x08, 0x00, 0x45];
 const UDP_LEN: u16 = 8;
 const TCP_LEN: u16 = 20;
 const IPV4_LEN: u16 = 20;
+/// Where the network header is, without and with a tag.
+const L3_PLAIN: usize = 14;
+const L3_TAGGED: usize = 18;
 
-/// A frame that was read quickly: the first line of its key (the second is zero), its layout, and
-/// whether it is TCP, else UDP.
+/// A kind of frame that is read quickly. It tells all that a layout does but for the frame's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quick {
-    pub(crate) head: Line,
-    pub(crate) layout: Layout,
-    pub(crate) is_tcp: bool,
+#[repr(u8)]
+pub(crate) enum Quick {
+    Udp,
+    Tcp,
+    TaggedUdp,
+    TaggedTcp,
 }
 
-/// Reads a frame of `len` bytes that begins with `line`; `None` for all but the commonest.
+impl Quick {
+    /// All, by number.
+    pub(crate) const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::TaggedUdp, Self::TaggedTcp];
+
+    const fn new(l3: usize, is_tcp: bool) -> Self {
+        match (l3 == L3_TAGGED, is_tcp) {
+            (false, false) => Self::Udp,
+            (false, true) => Self::Tcp,
+            (true, false) => Self::TaggedUdp,
+            (true, true) => Self::TaggedTcp,
+        }
+    }
+
+    const fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::TaggedTcp)
+    }
+
+    const fn l3(self) -> usize {
+        if matches!(self, Self::Udp | Self::Tcp) { L3_PLAIN } else { L3_TAGGED }
+    }
+
+    /// The layout of a frame of this kind.
+    pub(crate) fn layout(self, frame: &[u8]) -> Layout {
+        let l3 = self.l3();
+        let total = frame.get(l3 + 2..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        Layout {
+            strip: 0,
+            prepend: 0,
+            tags: u8::from(l3 == L3_TAGGED),
+            network: Network::Ipv4,
+            transport: if self.is_tcp() { Transport::Tcp } else { Transport::Udp },
+            l3: short(l3),
+            l4: short(l3 + 20),
+            end: short(l3).saturating_add(u16::from_be_bytes(total)),
+            checksum: short(l3 + if self.is_tcp() { 36 } else { 26 }),
+        }
+    }
+}
+
+/// Reads a frame of `len` bytes that begins with `line` into the first line of its key, whose second
+/// is zero. `None`, and anything in `head`, for all but the commonest.
 #[inline(always)]
-pub(crate) fn read(line: &[u8; 64], len: usize, port: PortNo) -> Option<Quick> {
+pub(crate) fn read(line: &[u8; 64], len: usize, port: PortNo, head: &mut Line) -> Option<Quick> {
     match [line[12], line[13], line[14]] {
-        PLAIN => read_at::<14>(line, len, port, 0),
+        PLAIN => read_at::<L3_PLAIN>(line, len, (port, 0), head),
         [0x81, 0x00, _] if [line[16], line[17], line[18]] == PLAIN => {
             let tci = u16::from_be_bytes([line[14], line[15]]) | VLAN_PRESENT;
-            read_at::<18>(line, len, port, tci)
+            read_at::<L3_TAGGED>(line, len, (port, tci), head)
         }
         _ => None,
     }
@@ -53,8 +97,8 @@ fn two(line: &[u8; 64], at: usize) -> u16 {
 pub(crate) fn read_at<const L3: usize>(
     line: &[u8; 64],
     len: usize,
-    port: PortNo,
-    tci: u16,
+    (port, tci): (PortNo, u16),
+    head: &mut Line,
 ) -> Option<Quick> {
     let (protocol, tcp_word) = (line[L3 + 9], two(line, L3 + 32));
     let tcp = protocol == TCP;
@@ -62,7 +106,9 @@ pub(crate) fn read_at<const L3: usize>(
     if !whole || !(tcp || protocol == UDP) {
         return None;
     }
-    let layout = layout::<L3>(line, len, tcp)?;
+    if !is_long_enough(line, len, L3, tcp) {
+        return None;
+    }
     let flags = if tcp { tcp_word & 0x0fff } else { 0 };
     let bytes = [port.0.to_be_bytes(), [0x08, 0x00], tci.to_be_bytes(), [protocol, line[L3 + 1]]];
     let first = u64::from_le_bytes(*bytes.as_flattened().first_chunk().expect("eight bytes"));
@@ -81,11 +127,10 @@ pub(crate) fn read_at<const L3: usize>(
         rest << 32,
         rest >> 32,
     ];
-    let mut head = Line::ZERO;
     for (bytes, word) in head.0.as_chunks_mut::<8>().0.iter_mut().zip(words) {
         *bytes = word.to_le_bytes();
     }
-    Some(Quick { head, layout, is_tcp: tcp })
+    Some(Quick::new(L3, tcp))
 }
 
 /// A kind of frame as a comparison and a permutation of its first 64 bytes.
@@ -103,21 +148,20 @@ pub(crate) struct Template {
     pub(crate) set: [u8; 64],
     /// Bytes of the key that come from the frame.
     pub(crate) from_line: u64,
-    l3: u8,
-    pub(crate) is_tcp: bool,
+    pub(crate) quick: Quick,
 }
 
-/// The kinds that [`read`] knows.
+/// The kinds that [`read`] knows, by number.
 pub(crate) const TEMPLATES: [Template; 4] = [
-    Template::new(false, false),
-    Template::new(false, true),
-    Template::new(true, false),
-    Template::new(true, true),
+    Template::new(Quick::Udp),
+    Template::new(Quick::Tcp),
+    Template::new(Quick::TaggedUdp),
+    Template::new(Quick::TaggedTcp),
 ];
 
 impl Template {
-    const fn new(tagged: bool, is_tcp: bool) -> Self {
-        let l3 = if tagged { 18 } else { 14 };
+    const fn new(quick: Quick) -> Self {
+        let (l3, is_tcp) = (quick.l3(), quick.is_tcp());
         let mut new = Self {
             care: [0; 64],
             want: [0; 64],
@@ -125,11 +169,9 @@ impl Template {
             keep: [0xff; 64],
             set: [0; 64],
             from_line: 0,
-            l3,
-            is_tcp,
+            quick,
         };
-        let l3 = l3 as usize;
-        if tagged {
+        if l3 == L3_TAGGED {
             new.demand(12, 0xff, 0x81);
             new.demand(13, 0xff, 0x00);
             new.take(4, 14, 2);
@@ -170,39 +212,22 @@ impl Template {
         }
     }
 
-    /// The layout of a frame of `len` bytes that fits; `None` when its lengths do not.
+    /// Whether the lengths of a frame of `len` bytes fit.
     #[inline(always)]
-    pub(crate) fn layout(&self, line: &[u8; 64], len: usize) -> Option<Layout> {
-        if self.l3 == 14 {
-            layout::<14>(line, len, self.is_tcp)
-        } else {
-            layout::<18>(line, len, self.is_tcp)
-        }
+    pub(crate) fn is_long_enough(&self, line: &[u8; 64], len: usize) -> bool {
+        is_long_enough(line, len, self.quick.l3(), self.quick.is_tcp())
     }
 }
 
-/// The layout of a frame of `len` bytes with the network header at `L3`, which is TCP or else UDP;
-/// `None` when its lengths do not fit.
+/// Whether a frame of `len` bytes with the network header at `l3` is as long as its headers say, and
+/// they long enough.
 #[inline(always)]
-fn layout<const L3: usize>(line: &[u8; 64], len: usize, is_tcp: bool) -> Option<Layout> {
-    let total = two(line, L3 + 2);
-    let data_offset = u16::from(line[L3 + 32] >> 4) * 4;
+fn is_long_enough(line: &[u8; 64], len: usize, l3: usize, is_tcp: bool) -> bool {
+    let total = two(line, l3 + 2);
+    let data_offset = u16::from(line[l3 + 32] >> 4) * 4;
     let upper = if is_tcp { data_offset } else { UDP_LEN };
     let good = !is_tcp || data_offset >= TCP_LEN;
-    if !good || total < IPV4_LEN + upper || L3 + usize::from(total) > len {
-        return None;
-    }
-    Some(Layout {
-        strip: 0,
-        prepend: 0,
-        tags: if L3 == 18 { 1 } else { 0 },
-        network: Network::Ipv4,
-        transport: if is_tcp { Transport::Tcp } else { Transport::Udp },
-        l3: short(L3),
-        l4: short(L3 + 20),
-        end: short(L3) + total,
-        checksum: short(L3 + if is_tcp { 36 } else { 26 }),
-    })
+    good && total >= IPV4_LEN + upper && l3 + usize::from(total) <= len
 }
 
 /// An offset within a line.
@@ -222,10 +247,11 @@ mod tests {
         let mut line = [0xa5; 64];
         let length = frame.len().min(64);
         line[..length].copy_from_slice(&frame[..length]);
-        let Some(quick) = read(&line, frame.len(), port) else { return false };
+        let mut head = Line([0x5a; 64]);
+        let Some(quick) = read(&line, frame.len(), port, &mut head) else { return false };
         let parsed = Parsed {
-            key: twinpath_flow::key::Key { head: quick.head, tail: Line::ZERO },
-            layout: quick.layout,
+            key: twinpath_flow::key::Key { head, tail: Line::ZERO },
+            layout: quick.layout(&line),
             standing: Standing::Plain,
         };
         assert_eq!(parse(frame, port, &PortTable::default()), parsed, "{frame:02x?}");

@@ -6,7 +6,7 @@ use crate::quick::{self, Quick};
 use twinpath_flow::field::Field;
 use twinpath_flow::frame::tunnel::TunnelHeader;
 use twinpath_flow::key::{Key, Line};
-use twinpath_flow::parse::{Layout, Parsed, Standing};
+use twinpath_flow::parse::Layout;
 use twinpath_flow::port::{PortNo, PortTable, TunnelKind};
 
 /// Outer headers: Ethernet, IPv4, UDP.
@@ -25,22 +25,54 @@ const TUN_SRC: usize = Field::TunSrc.spec().offset - 64;
 const TUN_DST: usize = Field::TunDst.spec().offset - 64;
 const QFI: usize = Field::Qfi.spec().offset - 64;
 
-/// Whether a packet read quickly could be in a tunnel: UDP, untagged, to a tunnel's port.
-#[inline(always)]
-pub(crate) fn may_carry(outer: &Quick) -> bool {
-    let target = u16::from_be_bytes([outer.head.0[58], outer.head.0[59]]);
-    let kinds = [TunnelKind::Vxlan, TunnelKind::Geneve, TunnelKind::Gtpu];
-    !outer.is_tcp && outer.layout.tags == 0 && kinds.iter().any(|kind| kind.udp_port() == target)
+/// A packet read quickly that was in a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inner {
+    /// What is inside, with an Ethernet header.
+    pub(crate) quick: Quick,
+    /// Bytes of the headers outside.
+    pub(crate) strip: u16,
+    /// Whether it gets an Ethernet header, of IPv4.
+    pub(crate) is_opened: bool,
 }
 
-/// Reads a tunnel packet into `parsed`; `None`, and nothing done, for all but the commonest, and for
-/// packets of no tunnel.
+impl Inner {
+    /// What came in no tunnel.
+    #[inline(always)]
+    pub(crate) const fn bare(quick: Quick) -> Self {
+        Self { quick, strip: 0, is_opened: false }
+    }
+
+    /// The layout of a packet, given the frame as received.
+    pub(crate) fn layout(&self, frame: &[u8]) -> Layout {
+        let skipped = usize::from(self.strip) - if self.is_opened { LINK } else { 0 };
+        self.layout_inside(frame.get(skipped..).unwrap_or_default())
+    }
+
+    /// The same, given the frame without the headers outside and with the Ethernet header it gets.
+    pub(crate) fn layout_inside(&self, frame: &[u8]) -> Layout {
+        let prepend = if self.is_opened { IPV4 } else { 0 };
+        Layout { strip: self.strip, prepend, ..self.quick.layout(frame) }
+    }
+}
+
+/// Whether a packet read quickly could be in a tunnel: UDP, untagged, to a tunnel's port.
+#[inline(always)]
+pub(crate) fn may_carry(outer: Quick, head: &Line) -> bool {
+    let target = u16::from_be_bytes([head.0[58], head.0[59]]);
+    let kinds = [TunnelKind::Vxlan, TunnelKind::Geneve, TunnelKind::Gtpu];
+    outer == Quick::Udp && kinds.iter().any(|kind| kind.udp_port() == target)
+}
+
+/// Reads a tunnel packet; `None`, and anything in `key`, for all but the commonest, and for packets of
+/// no tunnel.
+#[inline(always)]
 pub(crate) fn read(
     frame: &[u8],
     in_port: PortNo,
     ports: &PortTable,
-    parsed: &mut Parsed,
-) -> Option<()> {
+    key: &mut Key,
+) -> Option<Inner> {
     let outer: &[u8; OUTER] = frame.first_chunk()?;
     let word = |at: usize| u16::from_be_bytes([outer[at], outer[at + 1]]);
     let end = LINK + usize::from(word(16));
@@ -63,15 +95,13 @@ pub(crate) fn read(
         return None;
     }
     let strip = OUTER + header.len;
-    let strip_len = u16::try_from(strip).ok()?;
-    let (Quick { head, layout, .. }, prepend) = match header.ethertype {
-        0 => (read_frame(&frame[strip..], port)?, 0),
-        IPV4 if frame[strip] == 0x45 => (read_packet(&frame[strip - LINK..], port)?, IPV4),
+    let Key { head: inner, tail } = key;
+    let (quick, is_opened) = match header.ethertype {
+        0 => (read_frame(&frame[strip..], port, inner)?, false),
+        IPV4 if frame[strip] == 0x45 => (read_packet(&frame[strip - LINK..], port, inner)?, true),
         _ => return None,
     };
-    let Key { head: inner, tail } = &mut parsed.key;
-    *inner = head;
-    if prepend != 0 {
+    if is_opened {
         // What lies before the packet is no Ethernet header.
         put::<ETH_DST, 12>(inner, [0; 12]);
     }
@@ -80,9 +110,7 @@ pub(crate) fn read(
     put::<TUN_SRC, 4>(tail, source.to_be_bytes());
     put::<TUN_DST, 4>(tail, target.to_be_bytes());
     put::<QFI, 1>(tail, [header.qfi]);
-    parsed.layout = Layout { strip: strip_len, prepend, ..layout };
-    parsed.standing = Standing::Plain;
-    Some(())
+    Some(Inner { quick, strip: u16::try_from(strip).ok()?, is_opened })
 }
 
 #[inline(always)]
@@ -92,25 +120,25 @@ fn put<const AT: usize, const N: usize>(line: &mut Line, bytes: [u8; N]) {
 
 /// An inner frame.
 #[inline(always)]
-fn read_frame(frame: &[u8], port: PortNo) -> Option<Quick> {
+fn read_frame(frame: &[u8], port: PortNo, head: &mut Line) -> Option<Quick> {
     if let Some(line) = frame.first_chunk() {
-        return quick::read(line, frame.len(), port);
+        return quick::read(line, frame.len(), port, head);
     }
     let mut line = [0; 64];
     line[..frame.len()].copy_from_slice(frame);
-    quick::read(&line, frame.len(), port)
+    quick::read(&line, frame.len(), port, head)
 }
 
 /// An inner IPv4 packet without options, behind as many bytes as the Ethernet header has that it
 /// gets.
 #[inline(always)]
-fn read_packet(frame: &[u8], port: PortNo) -> Option<Quick> {
+fn read_packet(frame: &[u8], port: PortNo, head: &mut Line) -> Option<Quick> {
     if let Some(line) = frame.first_chunk() {
-        return quick::read_at::<LINK>(line, frame.len(), port, 0);
+        return quick::read_at::<LINK>(line, frame.len(), (port, 0), head);
     }
     let mut line = [0; 64];
     line[..frame.len()].copy_from_slice(frame);
-    quick::read_at::<LINK>(&line, frame.len(), port, 0)
+    quick::read_at::<LINK>(&line, frame.len(), (port, 0), head)
 }
 
 /// Whether the checksum of an IPv4 header is right (RFC 1071).
@@ -125,7 +153,7 @@ fn sums_up(header: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinpath_flow::parse::parse;
+    use twinpath_flow::parse::{Parsed, Standing, parse};
     use twinpath_flow::sample::{self, Random, Tunnels};
 
     fn check(frame: &[u8], port: PortNo, ports: &PortTable) -> bool {
@@ -133,17 +161,16 @@ mod tests {
         let length = frame.len().min(64);
         line[..length].copy_from_slice(&frame[..length]);
         let parsed = parse(frame, port, ports);
-        let outer = quick::read(&line, frame.len(), port);
-        if let Some(outer) = outer.filter(|outer| !may_carry(outer)) {
-            assert_eq!((outer.head, outer.layout), (parsed.key.head, parsed.layout));
+        let mut key = Key { head: Line([0x5a; 64]), tail: Line([0x5a; 64]) };
+        let outer = quick::read(&line, frame.len(), port, &mut key.head);
+        if let Some(outer) = outer.filter(|outer| !may_carry(*outer, &key.head)) {
+            assert_eq!((key.head, outer.layout(&line)), (parsed.key.head, parsed.layout));
             assert!(parsed.key.tail.is_zero() && parsed.standing == Standing::Plain);
         }
-        let mut quick = Parsed::default();
-        let is_read = read(frame, port, ports, &mut quick).is_some();
-        if is_read {
-            assert_eq!(quick, parsed, "{frame:02x?}");
-        }
-        is_read
+        let Some(inner) = read(frame, port, ports, &mut key) else { return false };
+        let found = Parsed { key, layout: inner.layout(frame), standing: Standing::Plain };
+        assert_eq!(found, parsed, "{frame:02x?}");
+        true
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! What flows do, kept once for all that do the same, whichever rules they count on.
 
-use crate::compiled::{Program, context};
-use crate::prefetch::prefetch;
+use crate::compiled::{Program, Rewrite, context};
+use crate::shape::ShapeNumber;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use twinpath_flow::key::Key;
+use twinpath_flow::parse::Layout;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::steps::{Flow, Step};
 
 /// No recipe.
 const NONE: u32 = u32::MAX;
+
+/// Most shapes of packets for which a recipe has a rewrite; others are edited operation by operation.
+const SHAPES_MAX: usize = 16;
 
 /// What makes recipes one: steps and threshold; the ports they were compiled for; and what of the
 /// match a tunnel's headers are made of.
@@ -24,13 +28,14 @@ struct Identity {
     hash: u64,
 }
 
-/// What a flow does with its packets: two cache lines.
+/// What a flow does with its packets.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct Recipe {
     identity: Box<Identity>,
     /// The steps, compiled.
     pub(crate) program: Program,
+    /// Its edits for shapes of packets other than the first.
+    others: Vec<Rewrite>,
     users: u32,
     /// Another with the same hash.
     next: u32,
@@ -52,6 +57,8 @@ impl Recipe {
 #[derive(Debug, Default)]
 pub(crate) struct Recipes {
     recipes: Vec<Option<Recipe>>,
+    /// The edits of each for the shape of packets seen first.
+    firsts: Vec<Rewrite>,
     free: Vec<u32>,
     /// The first of those with a hash.
     numbers: HashMap<u64, u32, FixedState>,
@@ -82,9 +89,10 @@ impl Recipes {
             hash,
         });
         let program = Program::new(flow, ports);
-        let recipe = Recipe { identity, program, users: 1, next: first };
+        let recipe = Recipe { identity, program, others: Vec::new(), users: 1, next: first };
         let number = self.free.pop().unwrap_or_else(|| {
             self.recipes.push(None);
+            self.firsts.push(Rewrite::NEVER);
             u32::try_from(self.recipes.len() - 1).expect("fewer recipes than flows")
         });
         self.recipes[number as usize] = Some(recipe);
@@ -98,12 +106,54 @@ impl Recipes {
         self.recipes.len()
     }
 
-    /// Asks for a recipe ahead of its use.
+    /// Asks for the edits of a recipe ahead of their use.
     #[inline(always)]
     pub(crate) fn touch(&self, number: u32) {
-        if let Some(recipe) = self.recipes.get(number as usize) {
-            prefetch(recipe);
+        if let Some(rewrite) = self.firsts.get(number as usize) {
+            rewrite.touch();
         }
+    }
+
+    /// What a recipe in use does with packets of a shape; compiled when it is new, for `layout`.
+    #[inline(always)]
+    pub(crate) fn rewrite(
+        &mut self,
+        number: u32,
+        shape: ShapeNumber,
+        layout: impl FnOnce() -> Layout,
+    ) -> &Rewrite {
+        let at = number as usize;
+        if !self.firsts[at].fits(shape)
+            && let Some(other) = self.other(number, shape, layout)
+        {
+            return self.at(number).others.get(other).unwrap_or(&Rewrite::NEVER);
+        }
+        &self.firsts[at]
+    }
+
+    /// The place of the rewrite for a shape among the others; `None` when it is the first now.
+    #[inline(never)]
+    fn other(
+        &mut self,
+        number: u32,
+        shape: ShapeNumber,
+        layout: impl FnOnce() -> Layout,
+    ) -> Option<usize> {
+        let recipe = self.recipes[number as usize].as_mut().expect("a flow uses it");
+        let mut others = recipe.others.iter();
+        let place = others.position(|rewrite| rewrite.fits(shape)).unwrap_or(recipe.others.len());
+        if place < recipe.others.len() || shape == ShapeNumber::UNKNOWN {
+            return Some(place);
+        }
+        let first = &mut self.firsts[number as usize];
+        if first.is_free() {
+            *first = recipe.program.rewrite(shape, &layout());
+            return None;
+        }
+        if place < SHAPES_MAX {
+            recipe.others.push(recipe.program.rewrite(shape, &layout()));
+        }
+        Some(place)
     }
 
     /// A recipe in use.
@@ -132,6 +182,7 @@ impl Recipes {
         if recipe.users == 0 {
             let (hash, next) = (recipe.identity.hash, recipe.next);
             *place = None;
+            self.firsts[number as usize] = Rewrite::NEVER;
             self.free.push(number);
             self.unchain(hash, number, next);
         }

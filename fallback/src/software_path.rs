@@ -4,6 +4,7 @@
 mod burst;
 mod exception;
 mod kernels;
+mod lane;
 pub mod watch;
 
 use crate::exact_cache::ExactCache;
@@ -13,7 +14,7 @@ use crate::settings::Settings;
 use crate::slow_path::{Scratch, SlowPath};
 use crate::store::{Hot, Serves, Store};
 use crate::tuple_space::TupleSpace;
-use burst::Lane;
+use lane::Lane;
 use std::ops::Range;
 use std::sync::Arc;
 use twinpath_flow::card::Generation;
@@ -115,7 +116,7 @@ pub struct SoftwarePath {
     tuples: TupleSpace,
     cache: ExactCache,
     totals: Totals,
-    lane: Option<Lane>,
+    lane: Option<Box<Lane>>,
     /// Memory of the slow path.
     scratch: Option<Box<Scratch>>,
     kernel: Kernel,
@@ -137,7 +138,7 @@ impl SoftwarePath {
             },
             next: None,
             revalidation: None,
-            store: Store::default(),
+            store: Store::new(settings.flow_limit),
             tuples: TupleSpace::new(hasher.clone()),
             cache: ExactCache::new(settings.cache_slots),
             totals: Totals::default(),

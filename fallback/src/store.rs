@@ -3,16 +3,16 @@
 //! A flow takes two cache lines: what every packet of it changes, and the first line of the key it was
 //! made for. Its mask is its tuple's; what it does is a recipe, shared with all flows that do the same.
 
-use crate::compiled::{Program, Progress};
+use crate::compiled::{Program, Rewrite};
 use crate::isa::{Isa, Scalar};
-use crate::packet::Packet;
 use crate::recipe::{Recipe, Recipes};
 use crate::rule_list::RuleList;
+use crate::shape::ShapeNumber;
 use crate::slab::Slab;
 use std::collections::HashMap;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line, MaskedKey};
-use twinpath_flow::parse::Parsed;
+use twinpath_flow::parse::Layout;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId};
@@ -20,9 +20,6 @@ use twinpath_flow::time::Time;
 
 /// Recipes that the nearest cache holds about.
 const RECIPES_NEAR: usize = 64;
-
-/// Where the TTL is in the first line of a key.
-const TTL: usize = 8;
 
 /// Which of the two generations at once a flow decides; a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +89,7 @@ struct Slot {
 }
 
 /// All flows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     slots: Slab<Slot>,
     /// Second lines, of the few that have one.
@@ -105,6 +102,23 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// No flows, and room for at most `limit`, or as many as there are addresses for.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            slots: Slab::new(limit),
+            tails: HashMap::default(),
+            many_rules: HashMap::default(),
+            recipes: Recipes::default(),
+            free: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Whether there is room for one more flow.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.slots.len() < self.slots.limit()
+    }
+
     /// Number of flows.
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -214,23 +228,27 @@ impl Store {
         self.recipes.at(self.slots.at(index).hot.recipe)
     }
 
-    /// Counts a packet on its flow and executes the program as far as that goes where the packet
-    /// lies; `None`, and nothing done, when its TTL makes it an exception.
+    /// Counts a packet on its flow; `false`, and nothing done, when its TTL makes it an exception.
     #[inline(always)]
-    pub(crate) fn hit(
+    pub(crate) fn count(&mut self, index: u32, now: Time, len: usize, ttl: u8) -> bool {
+        let hot = &mut self.slots.at_mut(index).hot;
+        if u16::from(ttl) < hot.ttl_min {
+            return false;
+        }
+        hot.counts += Counts::one(len);
+        hot.last_used = now;
+        true
+    }
+
+    /// What a flow does with packets of a shape, for one of which `layout` gives the layout.
+    #[inline(always)]
+    pub(crate) fn rewrite(
         &mut self,
         index: u32,
-        now: Time,
-        packet: &mut Packet,
-        parsed: &Parsed,
-    ) -> Option<Progress> {
-        let hot = &mut self.slots.at_mut(index).hot;
-        if u16::from(parsed.key.head.0[TTL]) < hot.ttl_min {
-            return None;
-        }
-        hot.counts += Counts::one(packet.len());
-        hot.last_used = now;
-        Some(self.recipes.at_mut(hot.recipe).program.run_in_place(packet, parsed))
+        shape: ShapeNumber,
+        layout: impl FnOnce() -> Layout,
+    ) -> &Rewrite {
+        self.recipes.rewrite(self.slots.at(index).hot.recipe, shape, layout)
     }
 
     /// Whether recipes are too many to be in the nearest cache anyway.
@@ -245,15 +263,9 @@ impl Store {
         self.recipes.touch(self.slots.at(index).hot.recipe);
     }
 
-    /// Then for what its program needs.
-    #[inline(always)]
-    pub(crate) fn touch_program(&self, index: u32) {
-        self.recipe(index).program.touch();
-    }
-
     /// The program of a flow.
-    pub(crate) fn program_mut(&mut self, index: u32) -> &mut Program {
-        &mut self.recipes.at_mut(self.slots.at(index).hot.recipe).program
+    pub(crate) fn program(&self, index: u32) -> &Program {
+        &self.recipe(index).program
     }
 
     /// The flow in a slot, put together, given its mask.
@@ -291,6 +303,6 @@ impl Store {
     /// Slots in use, in order.
     pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + use<'_> {
         let used = |(index, hot): (u32, &Hot)| (hot.serves != Serves::NONE).then_some(index);
-        (0_u32..).zip(self.slots.iter().map(|slot| &slot.hot)).filter_map(used)
+        (0_u32..).zip(self.slots.elements().iter().map(|slot| &slot.hot)).filter_map(used)
     }
 }

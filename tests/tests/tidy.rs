@@ -22,6 +22,7 @@ const ISLANDS: [&str; 17] = [
     "fallback/src/packet/arena.rs",
     "fallback/src/prefetch.rs",
     "fallback/src/ring.rs",
+    "fallback/src/slab.rs",
     "fallback/src/software_path/kernels.rs",
     "fallback/src/wire/tap/sys.rs",
     "fallback/src/wire/packet/sys.rs",

@@ -1,11 +1,11 @@
 //! Flows as small programs: the steps of a flow, compiled once, executed on each packet in place.
 //!
 //! A program is a list of operations. Those at its beginning that edit the first bytes of the frame
-//! are also kept as [`rewrite::Rewrite`]s, one for each shape of packets seen: then they are one
-//! masked write. The list itself is the general way, and the meaning of the other.
+//! are also compiled to a [`Rewrite`] for each shape of packets seen: then they are one masked write. The list itself is the general way, and the meaning of the other.
 
 mod checksum;
 mod crc32c;
+mod draft;
 mod edit;
 mod encap;
 mod rewrite;
@@ -15,18 +15,17 @@ mod tests;
 
 use crate::outbox::{DropCause, Dropped, Outbox};
 use crate::packet::{Packet, PacketPool};
+use crate::shape::ShapeNumber;
 use edit::Set;
 use encap::{Carried, Encap};
-use rewrite::Rewrite;
+use rewrite::Rest;
+pub(crate) use rewrite::Rewrite;
 use run::Run;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::Key;
 use twinpath_flow::parse::{Layout, Parsed};
 use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::steps::{Flow, Step};
-
-/// Most shapes of packets for which a program keeps a rewrite; a further one takes the last's place.
-const SHAPES_MAX: usize = 16;
 
 /// One operation on a packet.
 #[derive(Debug)]
@@ -55,8 +54,6 @@ pub(crate) struct Program {
     edits: usize,
     /// The port and its limit, when all that follows the edits is one output to a physical port.
     only: Option<(PortNo, usize)>,
-    /// The edits for the shapes of packets seen so far, the last used first.
-    rewrites: Vec<Rewrite>,
     /// No operation sends the packet anywhere (the controller is nowhere).
     is_drop: bool,
 }
@@ -68,6 +65,8 @@ pub(crate) enum Progress {
     None,
     /// Tunnel headers are taken off, and the operations are to be executed.
     Bare,
+    /// It is edited, and the other operations are to be executed.
+    Edited,
     /// It is edited, and longer than its port takes.
     TooLong,
     /// It is edited, and to be sent.
@@ -139,37 +138,38 @@ impl Program {
             _ => None,
         };
         let is_drop = flow.is_drop();
-        Self { ops: ops.into(), edits, only, rewrites: Vec::new(), is_drop }
+        Self { ops: ops.into(), edits, only, is_drop }
     }
 
-    /// Executes the program on a packet where it lies, as far as that goes.
-    ///
-    /// Almost all packets of almost all programs are edited by one rewrite, if at all, and sent
-    /// through one port: that is compiled into the caller, and the packet's handle is not moved.
-    #[inline(always)]
-    pub(crate) fn run_in_place(&mut self, packet: &mut Packet, parsed: &Parsed) -> Progress {
-        let Some((port, mtu)) = self.only else {
-            return Progress::None;
-        };
-        if !self.edit(packet, &parsed.layout) {
-            return Progress::Bare;
+    /// What [`Rewrite::run`] does for it with packets of a shape, like one with that layout.
+    pub(crate) fn rewrite(&self, shape: ShapeNumber, layout: &Layout) -> Rewrite {
+        if self.is_drop {
+            return Rewrite::impossible(shape);
         }
-        packet.leaves_by = port;
-        if packet.len() > mtu { Progress::TooLong } else { Progress::Sent }
+        let (port, mtu) = self.only.unwrap_or((PortNo(0), usize::MAX));
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let progress = if self.only.is_some() { Progress::Sent } else { Progress::Edited };
+        let rest = Rest { port, mtu, progress };
+        Rewrite::new(&self.ops[..self.edits], (shape, layout), rest)
     }
 
-    /// Executes what [`Self::run_in_place`] left of the program; the packet ends in `effects`.
+    /// Executes what a rewrite left of the program; the packet ends in `effects`. `parsed` is what
+    /// was read of it as received.
     #[inline(never)]
     pub(crate) fn run_on(
-        &mut self,
+        &self,
         progress: Progress,
-        packet: Packet,
+        mut packet: Packet,
         parsed: &Parsed,
         effects: &mut Effects<'_>,
     ) {
         match progress {
-            Progress::None => self.run_any(packet, parsed, effects),
-            Progress::Bare => self.run_rest(0, packet, parsed, effects),
+            Progress::None => self.run_all(packet, parsed, effects),
+            Progress::Bare => {
+                write_link_header(&mut packet, &parsed.layout);
+                self.run_rest(0, packet, parsed, effects);
+            }
+            Progress::Edited => self.run_rest(self.edits, packet, parsed, effects),
             Progress::TooLong => {
                 let port = packet.leaves_by;
                 effects.out.drops.push(Dropped { cause: DropCause::MtuOut, port });
@@ -179,94 +179,35 @@ impl Program {
         }
     }
 
-    /// Executes the program on a packet, which ends in `effects`.
-    #[cfg(test)]
-    fn run(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
-        let progress = self.run_in_place(&mut packet, parsed);
-        self.run_on(progress, packet, parsed, effects);
-    }
-
-    /// Asks for what it needs of memory ahead of its use.
-    #[inline(always)]
-    pub(crate) fn touch(&self) {
-        if let Some(rewrite) = self.rewrites.first() {
-            rewrite.touch();
-        }
-    }
-
-    /// Executes the program on a packet, the only one it is for.
-    pub(crate) fn run_once(mut self, packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
-        self.edits = 0;
-        self.only = None;
-        self.run_any(packet, parsed, effects);
-    }
-
-    /// Takes off tunnel headers and executes the edits. `false` when the edits are still to be
-    /// done, the long way.
-    #[inline(always)]
-    fn edit(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
-        let is_bare = layout.prepend == 0;
-        if layout.strip != 0 {
-            packet.pull_front(usize::from(layout.strip));
-        }
-        if !is_bare {
-            open_link_header(packet);
-        }
-        if self.edits == 0 && is_bare {
-            return true;
-        }
-        if let Some(rewrite) = self.rewrites.first()
-            && rewrite.fits(layout)
-        {
-            return rewrite.run(packet) || self.edit_later(packet, layout);
-        }
-        self.edit_by_other(packet, layout)
-    }
-
-    /// As `edit`, by another rewrite than the one used last, or by a new one.
-    #[cold]
+    /// Executes the program on a packet, operation by operation.
     #[inline(never)]
-    fn edit_by_other(&mut self, packet: &mut Packet, layout: &Layout) -> bool {
-        let place = self.rewrites.iter().position(|rewrite| rewrite.fits(layout));
-        let place = place.unwrap_or_else(|| {
-            self.rewrites.truncate(SHAPES_MAX - 1);
-            self.rewrites.push(Rewrite::new(&self.ops[..self.edits], layout));
-            self.rewrites.len() - 1
-        });
-        self.rewrites.swap(0, place);
-        self.rewrites[0].run(packet) || self.edit_later(packet, layout)
-    }
-
-    /// Prepares what `edit` leaves to the operations.
-    #[cold]
-    #[inline(never)]
-    #[expect(clippy::unused_self, reason = "stands where a rewrite would")]
-    fn edit_later(&self, packet: &mut Packet, layout: &Layout) -> bool {
-        if layout.prepend != 0 {
-            let frame = packet.frame_mut();
-            frame[..12].fill(0);
-            frame[12..14].copy_from_slice(&layout.prepend.to_be_bytes());
-        }
-        false
-    }
-
-    /// A program that drops, or with more than one output, or with other operations.
-    #[inline(never)]
-    fn run_any(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
+    pub(crate) fn run_all(&self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
         if self.is_drop {
             effects.out.drops.push(Dropped { cause: DropCause::Rules, port: packet.port });
         }
         if self.ops.is_empty() {
             return effects.pool.give(packet);
         }
-        let done = if self.edit(&mut packet, &parsed.layout) { self.edits } else { 0 };
-        self.run_rest(done, packet, parsed, effects);
+        packet.pull_front(usize::from(parsed.layout.strip));
+        if parsed.layout.prepend != 0 {
+            open_link_header(&mut packet);
+        }
+        write_link_header(&mut packet, &parsed.layout);
+        self.run_rest(0, packet, parsed, effects);
     }
 
     /// Executes the operations from the one at `first`.
-    #[inline(never)]
     fn run_rest(&self, first: usize, packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) {
         Run::new(packet, parsed, effects).execute(&self.ops[first..]);
+    }
+}
+
+/// Writes the Ethernet header that a packet of that layout gets, if any.
+fn write_link_header(packet: &mut Packet, layout: &Layout) {
+    if layout.prepend != 0 {
+        let frame = packet.frame_mut();
+        frame[..12].fill(0);
+        frame[12..14].copy_from_slice(&layout.prepend.to_be_bytes());
     }
 }
 

@@ -8,15 +8,17 @@
 //! It is plain code over words without branches: compiled into a function with AVX2 or AVX-512 it
 //! becomes vector instructions, so all kernels have one source.
 
-use super::Op;
-use super::edit::Set;
+use super::draft::{Draft, Ttl};
+use super::{Op, Progress, open_link_header};
 use crate::packet::Packet;
 use crate::prefetch::prefetch;
+use crate::shape::ShapeNumber;
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Layout, Network, Transport};
+use twinpath_flow::port::PortNo;
 
 /// Bytes of the line.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 /// IPv4: time to live, header checksum, addresses, no options (RFC 791).
 const V4_TTL: usize = 8;
 const V4_CHECKSUM: u16 = 10;
@@ -34,45 +36,56 @@ const ALL_ONES: u16 = 0xffff;
 
 /// A checksum to be kept right.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cover {
+pub(super) struct Cover {
     /// Offset of the checksum; 0 when nothing changes it.
-    at: u16,
+    pub(super) at: u16,
     /// What the new bits add, and the bits of changed words that stay.
-    constant: u32,
+    pub(super) constant: u32,
 }
 
-/// What has to be done besides writing the line.
+/// What has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Nothing.
+    Nothing,
+    /// Writing the line.
     Link,
-    /// TTL and checksums of an IPv4 packet.
+    /// And the TTL and header checksum of an IPv4 packet whose header changes in nothing else.
+    Time,
+    /// And TTL and checksums of an IPv4 packet.
     V4,
-    /// Hop limit and checksum of an IPv6 packet.
+    /// And hop limit and checksum of an IPv6 packet.
     V6,
     /// There is no rewrite for packets of this shape: the operations are executed.
     Impossible,
 }
 
-/// What packets have in common for whom one rewrite is right: where their headers are, and which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    places: u64,
-    kinds: u64,
+/// What follows the edits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// The port that packets leave by, if that is all there is to do.
+    pub(super) port: PortNo,
+    /// Its limit.
+    pub(super) mtu: u16,
+    /// How far a packet is then that is not longer.
+    pub(super) progress: Progress,
 }
 
 /// The edits of a program, for packets of one shape: three cache lines.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
-pub(super) struct Rewrite {
+#[repr(C, align(64))]
+pub(crate) struct Rewrite {
     /// Bits that stay.
     keep: [u8; LINE],
     /// New bits; none in `keep`.
     value: [u8; LINE],
-    shape: Shape,
+    shape: ShapeNumber,
+    kind: Kind,
+    /// Whether packets get an Ethernet header.
+    is_opened: bool,
+    rest: Rest,
     header: Cover,
     transport: Cover,
-    kind: Kind,
     /// Offset of the network header.
     l3: u8,
     /// What is taken off the TTL.
@@ -82,19 +95,6 @@ pub(super) struct Rewrite {
 }
 
 const _: () = assert!(size_of::<Rewrite>() == 3 * LINE);
-
-/// Masked bytes in the making.
-struct Draft {
-    mask: [u8; LINE],
-    value: [u8; LINE],
-    ttl: Ttl,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ttl {
-    Less(u8),
-    Set(u8),
-}
 
 impl Rewrite {
     /// Whether an operation may be part of a rewrite, for the packets of some shapes at least.
@@ -118,23 +118,50 @@ impl Rewrite {
         }
     }
 
-    /// Compiles `ops`, all of which [`Self::may_hold`], for packets like one with that layout.
-    pub(super) fn new(ops: &[Op], layout: &Layout) -> Self {
+    /// Of no packets.
+    pub(crate) const NEVER: Self = Self {
+        shape: ShapeNumber::NEVER,
+        kind: Kind::Impossible,
+        is_opened: false,
+        rest: Rest { port: PortNo(0), mtu: u16::MAX, progress: Progress::None },
+        header: Cover { at: 0, constant: 0 },
+        transport: Cover { at: 0, constant: 0 },
+        l3: 0,
+        ttl_less: 0,
+        zero_is_none: false,
+        keep: [0xff; LINE],
+        value: [0; LINE],
+    };
+
+    /// For packets of a shape that has none.
+    pub(super) const fn impossible(shape: ShapeNumber) -> Self {
+        Self { shape, ..Self::NEVER }
+    }
+
+    /// Compiles `ops`, all of which [`Self::may_hold`], for packets of a shape, like one with that
+    /// layout.
+    pub(super) fn new(ops: &[Op], (shape, layout): (ShapeNumber, &Layout), rest: Rest) -> Self {
         let mut rewrite = Self {
-            keep: [0xff; LINE],
-            value: [0; LINE],
-            shape: Shape::of(layout),
-            header: Cover::default(),
-            transport: Cover::default(),
-            kind: Kind::Impossible,
-            l3: 0,
-            ttl_less: 0,
+            shape,
+            is_opened: layout.prepend != 0,
+            rest,
             zero_is_none: layout.transport == Transport::Udp,
+            ..Self::NEVER
         };
-        if let Some(kind) = rewrite.compile(ops, layout) {
-            rewrite.kind = kind;
-        }
+        let kind = rewrite.compile(ops, layout).unwrap_or(Kind::Impossible);
+        rewrite.kind = match kind {
+            Kind::Link if rewrite.keep == [0xff; LINE] => Kind::Nothing,
+            Kind::V4 if rewrite.changes_only_time() => Kind::Time,
+            kind => kind,
+        };
         rewrite
+    }
+
+    /// Of the IPv4 header only TTL and checksum change, and nothing behind it.
+    fn changes_only_time(&self) -> bool {
+        let l3 = usize::from(self.l3);
+        let stays = self.keep[l3..l3 + V4_LEN].iter().all(|byte| *byte == 0xff);
+        stays && self.header.at != 0 && self.transport.at == 0
     }
 
     /// Fills in all but the kind, which it returns; `None` when it is impossible.
@@ -211,37 +238,83 @@ impl Rewrite {
 
     /// Asks for its lines ahead of its use.
     #[inline(always)]
-    pub(super) fn touch(&self) {
+    pub(crate) fn touch(&self) {
+        prefetch(&self.shape);
         prefetch(&self.keep);
         prefetch(&self.value);
-        prefetch(&self.shape);
     }
 
-    /// Whether it is for packets of that layout.
+    /// Whether it is for packets of that shape.
     #[inline(always)]
-    pub(super) fn fits(&self, layout: &Layout) -> bool {
-        self.shape == Shape::of(layout)
+    pub(crate) fn fits(&self, shape: ShapeNumber) -> bool {
+        self.shape == shape
+    }
+
+    /// Whether it is for no packets yet.
+    pub(crate) fn is_free(&self) -> bool {
+        self.shape == ShapeNumber::NEVER
+    }
+
+    /// Whether nothing but sending follows it.
+    #[inline(always)]
+    pub(crate) fn is_last(&self) -> bool {
+        self.rest.progress == Progress::Sent
     }
 
     /// Whether it edits packets, rather than leave them to the operations.
     #[cfg(test)]
     pub(super) fn is_possible(&self) -> bool {
-        self.kind != Kind::Impossible
+        !matches!(self.kind, Kind::Impossible | Kind::Nothing)
     }
 
-    /// Rewrites a packet that it fits. `false`, and nothing done, when the operations have to be
-    /// executed: always, or for the rare packet whose checksum needs the longer way.
+    /// Edits a packet that it fits and that has `strip` bytes of outer headers, and decides where it leaves.
+    ///
+    /// Almost all packets of almost all programs are edited by one rewrite, if at all, and sent
+    /// through one port: that is compiled into the caller, and the packet's handle is not moved.
     #[inline(always)]
-    pub(super) fn run(&self, packet: &mut Packet) -> bool {
-        match self.kind {
+    pub(crate) fn run(&self, packet: &mut Packet, strip: u16) -> Progress {
+        if strip != 0 && self.kind != Kind::Impossible {
+            packet.pull_front(usize::from(strip));
+            if self.is_opened {
+                open_link_header(packet);
+            }
+        }
+        let is_done = match self.kind {
+            Kind::Nothing => true,
             Kind::Link => {
                 self.write(packet.first_line_mut());
                 true
             }
+            Kind::Time => self.run_time(packet),
             Kind::V4 => self.run_v4(packet),
             Kind::V6 => self.run_v6(packet),
-            Kind::Impossible => false,
+            Kind::Impossible => return Progress::None,
+        };
+        if !is_done {
+            return Progress::Bare;
         }
+        packet.leaves_by = self.rest.port;
+        if packet.len() > usize::from(self.rest.mtu) {
+            return Progress::TooLong;
+        }
+        self.rest.progress
+    }
+
+    #[inline(always)]
+    fn run_time(&self, packet: &mut Packet) -> bool {
+        let line = packet.first_line_mut();
+        let at = usize::from(self.l3) + V4_TTL;
+        let [ttl, protocol, high, low] =
+            *line[at..].first_chunk().expect("the header is in the line");
+        let old = native([high, low]);
+        if old == ALL_ONES {
+            return false;
+        }
+        let [high, low] = self.header.updated(old, 0).to_ne_bytes();
+        self.write(line);
+        let time = [ttl.wrapping_sub(self.ttl_less), protocol, high, low];
+        line[at..at + 4].copy_from_slice(&time);
+        true
     }
 
     #[inline(always)]
@@ -353,19 +426,6 @@ impl Rewrite {
     }
 }
 
-impl Shape {
-    #[inline(always)]
-    fn of(layout: &Layout) -> Self {
-        let Layout { prepend, tags, network, transport, l3, l4, checksum, .. } = *layout;
-        let places = u64::from(prepend)
-            | u64::from(l3) << 16
-            | u64::from(l4) << 32
-            | u64::from(checksum) << 48;
-        let kinds = u64::from(tags) | (network as u64) << 8 | (transport as u64) << 16;
-        Self { places, kinds }
-    }
-}
-
 impl Cover {
     /// The checksum after the change (RFC 1624, equation 3), in the order of the host.
     ///
@@ -377,82 +437,7 @@ impl Cover {
     }
 }
 
-impl Ttl {
-    fn decremented(self) -> Self {
-        match self {
-            Self::Less(count) => Self::Less(count.saturating_add(1)),
-            Self::Set(ttl) => Self::Set(ttl.saturating_sub(1)),
-        }
-    }
-}
-
-impl Draft {
-    /// Adds a set; nothing where the packet has no such header.
-    fn set(&mut self, set: &Set, layout: &Layout) -> Option<()> {
-        let (value, mut mask) = set.bits();
-        let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
-        let (at, len, shift) = match (set.field(), layout.network) {
-            (Field::EthDst, _) => (0, 6, 0),
-            (Field::EthSrc, _) => (6, 6, 0),
-            (Field::VlanTci, _) if layout.tags == 0 => return Some(()),
-            (Field::VlanTci, _) => {
-                // The present bit is no bit of the frame, which has DEI there.
-                mask &= 0xefff;
-                (14, 2, 0)
-            }
-            (Field::IpTtl, Network::Ipv4 | Network::Ipv6) => {
-                self.ttl = Ttl::Set(value.to_be_bytes()[15]);
-                return Some(());
-            }
-            // ARP has addresses and other places for them.
-            (_, Network::Arp) => return None,
-            (_, Network::None) => return Some(()),
-            (Field::IpTos, Network::Ipv4) => (l3 + 1, 1, 0),
-            (Field::IpSrc, Network::Ipv4) => (l3 + 12, 4, 0),
-            (Field::IpDst, Network::Ipv4) => (l3 + 16, 4, 0),
-            (Field::IpTos, Network::Ipv6) => (l3, 2, 4),
-            (Field::FlowLabel, Network::Ipv6) => (l3, 4, 0),
-            (Field::IpSrc, Network::Ipv6) => (l3 + 8, 16, 0),
-            (Field::IpDst, Network::Ipv6) => (l3 + 24, 16, 0),
-            (Field::L4Src | Field::L4Dst, _) => match layout.transport {
-                Transport::None => return Some(()),
-                Transport::Tcp | Transport::Udp if set.field() == Field::L4Src => (l4, 2, 0),
-                Transport::Tcp | Transport::Udp => (l4 + 2, 2, 0),
-                Transport::Sctp | Transport::Icmp | Transport::Icmpv6 => return None,
-            },
-            _ => return Some(()),
-        };
-        let bytes = |bits: u128| (bits << shift).to_be_bytes();
-        self.write(at, &bytes(value)[16 - len..], &bytes(mask)[16 - len..])
-    }
-
-    /// Overwrites masked bits; `None` beyond the line.
-    fn write(&mut self, at: usize, value: &[u8], mask: &[u8]) -> Option<()> {
-        let masks = self.mask.get_mut(at..at + mask.len())?;
-        masks.iter_mut().zip(mask).for_each(|(byte, mask)| *byte |= mask);
-        let values = &mut self.value[at..at + mask.len()];
-        for ((byte, value), mask) in values.iter_mut().zip(value).zip(mask) {
-            *byte = (*byte & !mask) | (value & mask);
-        }
-        Some(())
-    }
-
-    /// The checksum at `at` over the bytes `covered`.
-    fn cover(&self, at: u16, covered: std::ops::Range<usize>) -> Cover {
-        let mut cover = Cover::default();
-        let masks = self.mask[covered.clone()].as_chunks::<2>().0;
-        let values = self.value[covered].as_chunks::<2>().0;
-        for (mask, value) in masks.iter().zip(values) {
-            if *mask != [0; 2] {
-                cover.at = at;
-                cover.constant += u32::from(native(*value)) + u32::from(!native(*mask));
-            }
-        }
-        cover
-    }
-}
-
-const fn native(bytes: [u8; 2]) -> u16 {
+pub(super) const fn native(bytes: [u8; 2]) -> u16 {
     u16::from_ne_bytes(bytes)
 }
 

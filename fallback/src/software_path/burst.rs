@@ -1,6 +1,7 @@
 //! One burst through the software path: parse all, look all up, then decide each in order.
 
 use super::exception;
+use super::lane::{BURST, Lane, NONE, Set};
 use super::watch::{Stage, Watch};
 use super::{Phase, SoftwarePath, holds};
 use crate::compiled::{Effects, Program, Progress};
@@ -8,90 +9,19 @@ use crate::isa::Isa;
 use crate::outbox::{DropCause, Hit, Made, Outbox};
 use crate::packet::Packet;
 use crate::prefetch::prefetch;
+use crate::quick::Quick;
 use crate::quick_tunnel;
 use crate::slow_path::TtlExpires;
 use crate::store::Serves;
 use std::sync::Arc;
 use twinpath_flow::counters::Counts;
-use twinpath_flow::key::Line;
-use twinpath_flow::parse::{Parsed, Standing, parse};
+use twinpath_flow::parse::{Standing, parse};
 use twinpath_flow::port::{PortKind, PortNo};
 use twinpath_flow::steps::Flow;
 use twinpath_flow::time::Time;
 
-/// Packets looked up together.
-const BURST: usize = 32;
-
-/// Slot number that no flow has.
-const NONE: u32 = u32::MAX;
-
 /// Lookups between two looks at the ranking of masks and the size of the exact cache.
 const LOOKUPS_PER_RANKING: u32 = 1 << 14;
-
-/// What is known about the packets of a burst; kept between bursts for its memory.
-#[derive(Debug)]
-pub(super) struct Lane {
-    works: Box<[Work; BURST]>,
-    /// Those to be looked up in the tuple space.
-    wanted: Vec<u8>,
-    /// Lookups since the masks were ranked.
-    lookups: u32,
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        let works = Box::new([Work::EMPTY; BURST]);
-        Self { works, wanted: Vec::with_capacity(BURST), lookups: 0 }
-    }
-}
-
-/// A packet's way through a burst.
-#[derive(Clone, Copy, Debug)]
-struct Work {
-    parsed: Parsed,
-    hash: u64,
-    /// Slot of its flow, or [`NONE`].
-    flow: u32,
-    /// Generation that decides it.
-    serves: Serves,
-    /// Whether the second line of its key may be other than zero.
-    has_tail: bool,
-    /// Why it is dropped unread.
-    refused: Option<DropCause>,
-    /// Whether it is to be looked up.
-    is_wanted: bool,
-    /// How far its flow's program got; `None` when it was not begun.
-    progress: Option<Progress>,
-}
-
-impl Work {
-    const EMPTY: Self = Self {
-        parsed: Parsed {
-            key: twinpath_flow::key::Key::ZERO,
-            layout: EMPTY_LAYOUT,
-            standing: Standing::Plain,
-        },
-        hash: 0,
-        flow: NONE,
-        serves: Serves::CURRENT,
-        has_tail: false,
-        refused: None,
-        is_wanted: false,
-        progress: None,
-    };
-}
-
-const EMPTY_LAYOUT: twinpath_flow::parse::Layout = twinpath_flow::parse::Layout {
-    strip: 0,
-    prepend: 0,
-    tags: 0,
-    network: twinpath_flow::parse::Network::None,
-    transport: twinpath_flow::parse::Transport::None,
-    l3: 0,
-    l4: 0,
-    end: 0,
-    checksum: 0,
-};
 
 /// What a burst needs to know of the port a packet came in on.
 #[derive(Clone, Copy)]
@@ -118,17 +48,22 @@ impl SoftwarePath {
         let mut lane = std::mem::take(&mut self.lane).unwrap_or_default();
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
+            lane.begin(now);
             self.parse_all::<I>(&burst[..count], &mut lane, watch);
             self.look_up_all::<I>(&mut lane, count);
-            self.sample(&lane.works[..count], effects.out);
+            self.sample(&lane, count, effects.out);
             watch.passed(Stage::Lookup);
             self.totals.packets += count as u64;
-            if self.decide_in_place(now, &mut burst[..count], &mut lane) {
-                effects.out.transmissions.extend(burst.drain(..count));
-            } else {
-                for (packet, work) in burst.drain(..count).zip(lane.works.iter_mut()) {
-                    self.decide_later(now, packet, work, effects);
+            self.decide_in_place(&mut burst[..count], &mut lane);
+            let sent = &mut effects.out.transmissions;
+            if !lane.unsent.is_empty() {
+                for (at, packet) in burst.drain(..count).enumerate() {
+                    self.decide_later(packet, at, &mut lane, effects);
                 }
+            } else if sent.is_empty() && count == burst.len() {
+                std::mem::swap(sent, burst);
+            } else {
+                sent.extend(burst.drain(..count));
             }
             watch.passed(Stage::Edit);
         }
@@ -142,58 +77,59 @@ impl SoftwarePath {
         let mut from = self.entrance(first.port, self.serves(first));
         let is_changing = self.next.is_some();
         let mut hint = I::Hint::default();
-        for (packet, work) in burst.iter().zip(lane.works.iter_mut()) {
+        for (at, packet) in burst.iter().enumerate().take(BURST) {
             let serves = if is_changing { self.serves(packet) } else { Serves::CURRENT };
             if packet.port != from.port || serves != from.serves {
                 from = self.entrance(packet.port, serves);
             }
-            (work.serves, work.flow, work.refused) = (serves, NONE, None);
+            if is_changing {
+                lane.serves[at] = serves;
+            }
             if packet.len() >= from.too_long {
-                work.refused = Some(from.refuses);
-                work.is_wanted = false;
+                lane.causes[at] = from.refuses;
+                lane.refused.add(at);
                 continue;
             }
-            let read = I::read(packet.first_line(), packet.len(), packet.port, &mut hint);
-            match read.filter(|quick| !from.has_tunnels || !quick_tunnel::may_carry(quick)) {
-                Some(quick) => {
-                    work.parsed.key.head = quick.head;
-                    if work.has_tail {
-                        work.parsed.key.tail = Line::ZERO;
-                        work.has_tail = false;
-                    }
-                    work.parsed.layout = quick.layout;
-                    work.parsed.standing = Standing::Plain;
-                    work.is_wanted = true;
-                }
-                None => self.parse_whole(packet, work),
+            let head = &mut lane.keys[at].head;
+            let ways = (packet.port, &mut hint);
+            match I::read(packet.first_line(), packet.len(), ways, head) {
+                Some(quick) if !from.has_tunnels => lane.read_quickly(at, quick),
+                Some(quick) => self.parse_tunnel(packet, quick, at, lane),
+                None => self.parse_whole(packet, at, lane),
             }
         }
         watch.passed(Stage::Parse);
         // Not in the loop above: a key that was just stored whole is not there yet to be loaded in parts.
-        for work in lane.works[..burst.len()].iter_mut().filter(|work| work.refused.is_none()) {
-            self.hash::<I>(work);
+        for at in lane.wanted {
+            let hash = I::hash(&self.hasher, &lane.keys[at].head);
+            lane.hashes[at] = hash;
+            self.cache.touch(hash);
+        }
+        for at in lane.has_tail {
+            lane.hashes[at] ^= self.hasher.hash_tail(&lane.keys[at].tail);
+            self.cache.touch(lane.hashes[at]);
         }
         watch.passed(Stage::Hash);
     }
 
-    #[inline(always)]
-    fn hash<I: Isa>(&self, work: &mut Work) {
-        work.hash = I::hash(&self.hasher, &work.parsed.key.head);
-        if work.has_tail {
-            work.hash ^= self.hasher.hash_tail(&work.parsed.key.tail);
+    /// A packet that was read quickly and may be in a tunnel.
+    #[inline(never)]
+    fn parse_tunnel(&self, packet: &Packet, outer: Quick, at: usize, lane: &mut Lane) {
+        let key = &mut lane.keys[at];
+        if !quick_tunnel::may_carry(outer, &key.head) {
+            return lane.read_quickly(at, outer);
         }
-        self.cache.touch(work.hash);
+        let ports = &self.phase(lane.serves[at]).slow_path.pipeline().ports;
+        match quick_tunnel::read(packet.frame(), packet.port, ports, key) {
+            Some(inner) => lane.read_tunnel(at, inner),
+            None => self.parse_whole(packet, at, lane),
+        }
     }
 
     #[inline(never)]
-    fn parse_whole(&self, packet: &Packet, work: &mut Work) {
-        let ports = &self.phase(work.serves).slow_path.pipeline().ports;
-        let (frame, port) = (packet.frame(), packet.port);
-        if quick_tunnel::read(frame, port, ports, &mut work.parsed).is_none() {
-            work.parsed = parse(frame, port, ports);
-        }
-        work.has_tail = !work.parsed.key.tail.is_zero();
-        work.is_wanted = work.parsed.standing == Standing::Plain;
+    fn parse_whole(&self, packet: &Packet, at: usize, lane: &mut Lane) {
+        let ports = &self.phase(lane.serves[at]).slow_path.pipeline().ports;
+        lane.read_whole(at, &parse(packet.frame(), packet.port, ports));
     }
 
     /// The generation that decides a packet.
@@ -224,104 +160,118 @@ impl SoftwarePath {
     #[inline(always)]
     fn look_up_all<I: Isa>(&mut self, lane: &mut Lane, count: usize) {
         let Self { cache, store, tuples, totals, .. } = self;
-        let works = &mut lane.works[..count];
         let (slots, many) = (store.slots(), store.has_many_recipes());
-        for work in works.iter_mut().filter(|work| work.is_wanted) {
-            let guess = cache.guess(work.hash).filter(|flow| (*flow as usize) < slots);
+        for at in lane.wanted {
+            let guess = cache.guess::<I>(lane.hashes[at]).filter(|flow| (*flow as usize) < slots);
             if let Some(flow) = guess {
-                work.flow = flow;
+                lane.flows[at] = flow;
                 prefetch(store.hot(flow));
                 prefetch(store.head(flow));
             }
         }
-        lane.wanted.clear();
-        for (at, work) in (0_u8..).zip(works.iter_mut()).filter(|(_, work)| work.is_wanted) {
-            let right = work.flow != NONE
-                && tuples.decides::<I>(work.flow, &work.parsed.key, work.serves, store);
+        lane.missed.clear();
+        for at in lane.wanted {
+            let flow = lane.flows[at];
+            let right =
+                flow != NONE && tuples.decides::<I>(flow, &lane.keys[at], lane.serves[at], store);
             if right {
                 totals.cache_hits += 1;
                 if many {
-                    store.touch_recipe(work.flow);
+                    store.touch_recipe(flow);
                 }
             } else {
-                work.flow = NONE;
-                lane.wanted.push(at);
+                lane.flows[at] = NONE;
+                lane.missed.push(u8::try_from(at).expect("below 32"));
             }
         }
-        if !lane.wanted.is_empty() {
-            let before = lane.wanted.len();
-            let mut found = [NONE; BURST];
-            let key = |at: u8| {
-                let work: &Work = &works[usize::from(at)];
-                (&work.parsed.key, work.serves)
-            };
-            tuples.find_many(&mut lane.wanted, key, store, |at, flow| {
-                found[usize::from(at)] = flow;
-            });
-            totals.tuple_hits += (before - lane.wanted.len()) as u64;
-            for (work, flow) in works.iter_mut().zip(found).filter(|(_, flow)| *flow != NONE) {
-                work.flow = flow;
-                cache.remember(work.hash, flow);
-            }
+        if !lane.missed.is_empty() {
+            self.look_up_missed(lane);
         }
         lane.lookups += u32::try_from(count).expect("a burst");
         if lane.lookups >= LOOKUPS_PER_RANKING {
-            tuples.rank();
-            cache.adapt(std::mem::take(&mut lane.lookups));
+            self.tuples.rank();
+            self.cache.adapt(std::mem::take(&mut lane.lookups));
         }
+    }
+
+    /// Looks in the tuple space.
+    #[inline(never)]
+    fn look_up_missed(&mut self, lane: &mut Lane) {
+        let Self { cache, store, tuples, totals, .. } = self;
+        let Lane { missed, keys, serves, flows, hashes, .. } = lane;
+        let before = missed.len();
+        let key = |at: u8| (&keys[usize::from(at) % BURST], serves[usize::from(at) % BURST]);
+        tuples.find_many(missed, key, store, |at, flow| {
+            let at = usize::from(at) % BURST;
+            flows[at] = flow;
+            cache.remember(hashes[at], flow);
+        });
+        totals.tuple_hits += (before - missed.len()) as u64;
     }
 
     /// Reports a few hits, at places that move from burst to burst.
     #[inline(always)]
-    fn sample(&mut self, works: &[Work], out: &mut Outbox) {
+    fn sample(&mut self, lane: &Lane, count: usize, out: &mut Outbox) {
         if self.settings.hit_samples == 0 {
             return;
         }
-        let stride = works.len().div_ceil(self.settings.hit_samples).max(1);
+        let stride = count.div_ceil(self.settings.hit_samples).max(1);
         self.sample_clock = self.sample_clock.wrapping_add(7);
-        let first = self.sample_clock % stride;
-        let sampled = works.iter().skip(first).step_by(stride).take(self.settings.hit_samples);
-        for work in sampled.filter(|work| work.flow != NONE) {
-            out.hits.push(Hit { id: self.store.id(work.flow), key: work.parsed.key });
+        let places = (self.sample_clock % stride..count).step_by(stride);
+        for at in places.take(self.settings.hit_samples).filter(|at| lane.flows[*at] != NONE) {
+            out.hits.push(Hit { id: self.store.id(lane.flows[at]), key: lane.keys[at] });
         }
     }
 
     /// Counts and edits the packets that have a flow, where they lie: a handle that is moved right
-    /// after a change waits for the change. Whether all are done with, and to be sent.
+    /// after a change waits for the change.
     #[inline(always)]
-    fn decide_in_place(&mut self, now: Time, burst: &mut [Packet], lane: &mut Lane) -> bool {
-        if self.store.has_many_recipes() {
-            let flows = lane.works[..burst.len()].iter().map(|work| work.flow);
-            flows.filter(|flow| *flow != NONE).for_each(|flow| self.store.touch_program(flow));
-        }
-        let mut all_sent = true;
-        for (packet, work) in burst.iter_mut().zip(lane.works.iter_mut()) {
-            work.progress = None;
-            if work.flow != NONE {
-                work.progress = self.store.hit(work.flow, now, packet, &work.parsed);
+    fn decide_in_place(&mut self, burst: &mut [Packet], lane: &mut Lane) {
+        let mut unsent = Set::EMPTY;
+        for (at, packet) in burst.iter_mut().enumerate().take(BURST) {
+            let flow = lane.flows[at];
+            let progress = if flow == NONE { None } else { self.edit(packet, at, lane) };
+            if progress != Some(Progress::Sent) {
+                lane.progresses[at] = progress;
+                unsent.add(at);
             }
-            all_sent &= work.progress == Some(Progress::Sent);
         }
-        all_sent
+        lane.unsent = unsent;
+    }
+
+    /// Counts a packet that has a flow, and edits it as far as one rewrite does.
+    #[inline(always)]
+    fn edit(&mut self, packet: &mut Packet, at: usize, lane: &mut Lane) -> Option<Progress> {
+        let flow = lane.flows[at];
+        if !self.store.count(flow, lane.now, packet.len(), lane.ttl(at)) {
+            return None;
+        }
+        let rewrite = self.store.rewrite(flow, lane.shapes[at], || lane.layout(at, packet));
+        if !rewrite.is_last() {
+            lane.keep_layout(at, packet);
+        }
+        Some(rewrite.run(packet, lane.strip(at)))
     }
 
     /// Does what is left to do with a packet.
     #[inline(never)]
     fn decide_later(
         &mut self,
-        now: Time,
         packet: Packet,
-        work: &mut Work,
+        at: usize,
+        lane: &mut Lane,
         effects: &mut Effects<'_>,
     ) {
-        match work.progress {
-            Some(Progress::Sent) => effects.out.transmissions.push(packet),
+        if !lane.unsent.has(at) {
+            return effects.out.transmissions.push(packet);
+        }
+        match lane.progresses[at] {
             Some(progress) => {
-                let program = self.store.program_mut(work.flow);
-                program.run_on(progress, packet, &work.parsed, effects);
+                let parsed = lane.parsed(at, Some(progress), &packet);
+                self.store.program(lane.flows[at]).run_on(progress, packet, &parsed, effects);
             }
-            None if work.flow != NONE => self.except(packet, work, effects),
-            None => self.decide_others(now, packet, work, effects),
+            None if lane.flows[at] != NONE => self.except(packet, at, lane, effects),
+            None => self.decide_others(packet, at, lane, effects),
         }
     }
 
@@ -329,47 +279,47 @@ impl SoftwarePath {
     #[inline(never)]
     fn decide_others(
         &mut self,
-        now: Time,
         packet: Packet,
-        work: &mut Work,
+        at: usize,
+        lane: &mut Lane,
         effects: &mut Effects<'_>,
     ) {
-        if let Some(cause) = work.refused {
+        if lane.refused.has(at) {
             self.totals.refused += 1;
-            return effects.drop_packet(cause, packet);
+            return effects.drop_packet(lane.causes[at], packet);
         }
-        match work.parsed.standing {
+        match lane.standing(at) {
             Standing::Plain => {}
-            Standing::Exception => return self.except(packet, work, effects),
+            Standing::Exception => return self.except(packet, at, lane, effects),
             Standing::Malformed => {
                 self.totals.refused += 1;
                 return effects.drop_packet(DropCause::Malformed, packet);
             }
         }
         // An earlier packet of the burst may have made the flow.
-        let made = self.tuples.find(&work.parsed.key, work.serves, &self.store);
+        let made = self.tuples.find(&lane.keys[at], lane.serves[at], &self.store);
         let Some(flow) = made else {
-            return self.miss(now, packet, work, effects);
+            return self.miss(packet, at, lane, effects);
         };
-        work.flow = flow;
+        lane.flows[at] = flow;
         self.totals.tuple_hits += 1;
-        self.cache.remember(work.hash, flow);
-        self.hit(now, packet, work, effects);
+        self.cache.remember(lane.hashes[at], flow);
+        self.hit(packet, at, lane, effects);
     }
 
-    fn hit(&mut self, now: Time, mut packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
-        work.progress = self.store.hit(work.flow, now, &mut packet, &work.parsed);
-        self.decide_later(now, packet, work, effects);
+    fn hit(&mut self, mut packet: Packet, at: usize, lane: &mut Lane, effects: &mut Effects<'_>) {
+        lane.progresses[at] = self.edit(&mut packet, at, lane);
+        self.decide_later(packet, at, lane, effects);
     }
 
     /// Asks the slow path, and makes a flow unless the packet is an exception or there are enough.
-    fn miss(&mut self, now: Time, packet: Packet, work: &mut Work, effects: &mut Effects<'_>) {
+    fn miss(&mut self, packet: Packet, at: usize, lane: &mut Lane, effects: &mut Effects<'_>) {
         let mut scratch = self.scratch.take().unwrap_or_default();
-        let phase = self.phase(work.serves);
-        let made = match phase.slow_path.translate_into(&work.parsed.key, &mut scratch) {
+        let phase = self.phase(lane.serves[at]);
+        let made = match phase.slow_path.translate_into(&lane.keys[at], &mut scratch) {
             Err(TtlExpires) => false,
-            Ok(flow) if self.store.len() < self.settings.flow_limit => {
-                self.make_flow(now, flow, work, effects.out);
+            Ok(flow) if self.store.len() < self.settings.flow_limit && self.store.has_room() => {
+                self.make_flow(flow, (at, lane), effects.out);
                 true
             }
             Ok(flow) => {
@@ -377,23 +327,24 @@ impl SoftwarePath {
                 let counts = Counts::one(packet.len());
                 effects.out.rule_counts.extend(flow.rules.iter().map(|rule| (*rule, counts)));
                 self.totals.flow_limit += 1;
+                let parsed = lane.parsed(at, None, &packet);
                 self.scratch = Some(scratch);
-                return program.run_once(packet, &work.parsed, effects);
+                return program.run_all(packet, &parsed, effects);
             }
         };
         self.scratch = Some(scratch);
         if made {
-            self.hit(now, packet, work, effects);
+            self.hit(packet, at, lane, effects);
         } else {
-            self.except(packet, work, effects);
+            self.except(packet, at, lane, effects);
         }
     }
 
-    fn make_flow(&mut self, now: Time, flow: &Flow, work: &mut Work, out: &mut Outbox) {
+    fn make_flow(&mut self, flow: &Flow, (at, lane): (usize, &mut Lane), out: &mut Outbox) {
         self.totals.flows_made += 1;
-        let key = work.parsed.key;
-        let from = self.phase(work.serves).generation;
-        let mut serves = work.serves;
+        let (key, asked) = (lane.keys[at], lane.serves[at]);
+        let from = self.phase(asked).generation;
+        let mut serves = asked;
         let mut until = None;
         if let Some(next) = self.next.as_ref().filter(|_| serves == Serves::CURRENT) {
             if self.same_ports(&next.slow_path) && holds(flow, &key, &next.slow_path) {
@@ -402,21 +353,22 @@ impl SoftwarePath {
                 until = Some(next.generation);
             }
         }
-        let phase = self.next.as_ref().filter(|_| work.serves == Serves::NEXT);
+        let phase = self.next.as_ref().filter(|_| asked == Serves::NEXT);
         let phase = phase.unwrap_or(&self.current);
         let ports = (&*phase.slow_path.pipeline().ports, phase.ports_epoch);
-        let id = self.store.insert((flow, &key), ports, (serves, now));
+        let id = self.store.insert((flow, &key), ports, (serves, lane.now));
         let tuple = self.tuples.insert(&flow.matching, id.index);
         self.store.hot_mut(id.index).tuple = tuple;
-        self.cache.remember(work.hash, id.index);
-        work.flow = id.index;
+        self.cache.remember(lane.hashes[at], id.index);
+        lane.flows[at] = id.index;
         out.made.push(Made { id, flow: Arc::new(flow.clone()), key, from, until });
     }
 
     /// Executes a packet without a flow.
     #[inline(never)]
-    fn except(&mut self, packet: Packet, work: &Work, effects: &mut Effects<'_>) {
+    fn except(&mut self, packet: Packet, at: usize, lane: &Lane, effects: &mut Effects<'_>) {
         self.totals.exceptions += 1;
-        exception::execute(packet, &work.parsed, &self.phase(work.serves).slow_path, effects);
+        let parsed = lane.parsed(at, None, &packet);
+        exception::execute(packet, &parsed, &self.phase(lane.serves[at]).slow_path, effects);
     }
 }

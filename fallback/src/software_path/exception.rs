@@ -16,5 +16,5 @@ pub(super) fn execute(
     let fate = slow_path.execute(parsed);
     let counts = Counts::one(packet.len());
     effects.out.rule_counts.extend(fate.rules.iter().map(|rule| (*rule, counts)));
-    Program::new(&fate, &slow_path.pipeline().ports).run_once(packet, parsed, effects);
+    Program::new(&fate, &slow_path.pipeline().ports).run_all(packet, parsed, effects);
 }

@@ -76,7 +76,7 @@ impl SoftwarePath {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(
-        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,aes"
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,aes,vaes"
     )]
     fn process_avx512(
         &mut self,
