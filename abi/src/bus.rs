@@ -77,11 +77,16 @@ pub trait Bus: Send + Sync {
         self.write32(offset + 4, u32::try_from(value >> 32).expect("shifted to 32 bits"));
     }
 
-    /// Allocates zeroed DMA memory, aligned to 4096 bytes, for the life of the bus.
+    /// Allocates zeroed DMA memory, aligned to 4096 bytes, for the life of the bus or until
+    /// [`Bus::reclaim`].
     ///
     /// # Errors
     /// [`AllocError`] when the arena is used up.
     fn alloc(&self, bytes: usize) -> Result<Iova, AllocError>;
+
+    /// Takes back all that was allocated: the card is reset and the driver uses none of it. What is
+    /// allocated from now on is not zeroed.
+    fn reclaim(&self);
 
     /// Copies DMA memory out. Not ordered: first see what publishes it with [`Bus::load64`].
     fn copy_out(&self, from: Iova, out: &mut [u8]);

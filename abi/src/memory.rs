@@ -154,6 +154,10 @@ impl Bus for SharedMemory {
             })
     }
 
+    fn reclaim(&self) {
+        self.inner.allocated.store(0, Ordering::Relaxed);
+    }
+
     fn copy_out(&self, from: Iova, out: &mut [u8]) {
         self.read(from.0, out).expect("the driver reads what it allocated");
     }

@@ -6,6 +6,7 @@
 //! - `statistics`: what the numbers are; `view`, `live`, `output`: how they are shown.
 //! - [`hold`]: descriptors that outlive the process.
 //! - `clock`: the one place that reads the clock; `failure`: exit codes.
+//! - [`hostile`]: what strangers hand in, as plain calls, for the fuzz targets.
 
 mod args;
 mod bench;
@@ -15,6 +16,7 @@ mod config;
 mod control;
 mod failure;
 pub mod hold;
+pub mod hostile;
 mod live;
 mod near;
 mod output;

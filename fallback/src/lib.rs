@@ -7,7 +7,8 @@
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
 //! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
-//!   `exact_cache`: where they are kept and found; `quick`, `quick_tunnel`: the commonest frames; [`kernel`]: instructions.
+//!   `exact_cache`: where they are kept and found; `quick`, `quick_tunnel`, [`reading`]: the
+//!   commonest frames; [`kernel`]: instructions.
 //! - [`software_path`]: owns the flows; bursts in, [`outbox::Outbox`] out.
 //! - [`wire`]: where frames come from and go to.
 
@@ -21,6 +22,7 @@ pub mod packet;
 pub mod prefetch;
 mod quick;
 mod quick_tunnel;
+pub mod reading;
 mod recipe;
 pub mod ring;
 mod rule_list;

@@ -5,7 +5,7 @@
 //! memory, through `twinpath_abi::bus::CardMemory`. Same calls, same result: chance is a seed that is an
 //! argument, no clock is read. Time is nanoseconds.
 //!
-//! - `parser`, `decap`: frame to key; `entries`, `tables`: banks and the ternary table on raw entry
+//! - [`parser`], `decap`: frame to key; `entries`, `tables`: banks and the ternary table on raw entry
 //!   words.
 //! - `edit`, `checksum`, `encap`, `packet`: what an entry does to a frame; sums are computed in full.
 //! - `way`: a packet's way through all of them.
@@ -29,7 +29,7 @@ pub mod fault;
 mod hold;
 mod mirror;
 mod packet;
-mod parser;
+pub mod parser;
 mod pool;
 mod ports;
 pub mod profile;

@@ -7,7 +7,7 @@ use twinpath_abi::key::{
 
 /// Network header that is there and may be edited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum L3 {
+pub enum L3 {
     /// None.
     #[default]
     None,
@@ -21,7 +21,7 @@ pub(crate) enum L3 {
 
 /// Transport header that is there and may be edited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum L4 {
+pub enum L4 {
     /// None.
     #[default]
     None,
@@ -37,27 +37,28 @@ pub(crate) enum L4 {
 
 /// Where the headers of a frame are; offsets from its first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Headers {
+pub struct Headers {
     /// Tags read.
-    pub(crate) tags: u8,
+    pub tags: u8,
     /// Network header.
-    pub(crate) l3: L3,
+    pub l3: L3,
     /// Its place.
-    pub(crate) l3_at: usize,
+    pub l3_at: usize,
     /// Transport header.
-    pub(crate) l4: L4,
+    pub l4: L4,
     /// Its place, also when it is not editable.
-    pub(crate) l4_at: usize,
+    pub l4_at: usize,
     /// Where the network packet ends.
-    pub(crate) end: usize,
+    pub end: usize,
     /// Place of a transport checksum that covers the IP addresses; 0 for none.
-    pub(crate) pseudo_sum_at: usize,
+    pub pseudo_sum_at: usize,
     /// ip_proto is UDP, whose checksum 0 means none.
-    pub(crate) udp: bool,
+    pub udp: bool,
 }
 
 /// Reads `frame` into a key and its headers; `None` when it is shorter than an Ethernet header.
-pub(crate) fn parse_frame(frame: &[u8], number: u16) -> (KeyBytes, Option<Headers>) {
+#[must_use]
+pub fn parse_frame(frame: &[u8], number: u16) -> (KeyBytes, Option<Headers>) {
     let mut key = [0; KEY_BYTES];
     key[IN_PORT].copy_from_slice(&number.to_be_bytes());
     if frame.len() < 14 {

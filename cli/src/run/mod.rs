@@ -14,6 +14,7 @@ pub mod forwarder;
 mod hardware;
 pub(crate) mod history;
 mod host;
+pub(crate) mod idle;
 pub mod keeper;
 mod odometer;
 mod poll;

@@ -314,6 +314,9 @@ impl<B: Bus + 'static> Twin<B> {
         {
             return Ok(part);
         }
+        // A card that once told nonsense about itself must not have used up the arena for good.
+        self.memory = None;
+        self.bus.reclaim();
         let memory = Memory::new(&*self.bus, card, &self.settings, &self.ports)?;
         self.memory = Some((card.clone(), memory.clone()));
         Ok(memory)

@@ -200,7 +200,7 @@ impl<B: Bus> Queue<B> {
         while count < max {
             let Some(descriptor) = self.descriptor()? else { break };
             let meta = self.meta(&descriptor)?;
-            if descriptor.length == 0 || descriptor.length > self.memory.rx_stride {
+            if descriptor.length > self.memory.rx_stride {
                 return Err(DeathCause::Garbage);
             }
             let at = self.slot() * u64::from(self.memory.rx_stride);

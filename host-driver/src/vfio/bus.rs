@@ -53,6 +53,10 @@ impl Bus for VfioBus {
         self.function.alloc(bytes)
     }
 
+    fn reclaim(&self) {
+        self.function.reclaim();
+    }
+
     fn copy_out(&self, from: Iova, out: &mut [u8]) {
         self.function.copy_out(from, out);
     }

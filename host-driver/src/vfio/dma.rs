@@ -88,7 +88,7 @@ impl Arena {
         self.memory.as_mut_ptr()
     }
 
-    /// Allocates, aligned to 4096 bytes, for the life of the arena.
+    /// Allocates, aligned to 4096 bytes, until [`Self::reclaim`].
     ///
     /// # Errors
     /// [`AllocError`] when it is used up.
@@ -102,6 +102,11 @@ impl Arena {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .map(|start| self.base.plus(start as u64))
             .map_err(|used| AllocError { wanted: bytes, free: total - used })
+    }
+
+    /// Takes back all that was allocated.
+    pub(crate) fn reclaim(&self) {
+        self.used.store(0, Ordering::Relaxed);
     }
 
     /// Where `bytes` at `iova` are in this process.

@@ -144,6 +144,11 @@ impl Function {
         self.arena.alloc(bytes)
     }
 
+    /// Takes back all that was allocated: the card is reset and the driver uses none of it.
+    pub fn reclaim(&self) {
+        self.arena.reclaim();
+    }
+
     /// Copies DMA memory out. Not ordered: first see what publishes it with `load64`.
     ///
     /// # Panics

@@ -56,6 +56,10 @@ impl Arena {
         })
     }
 
+    pub(crate) fn reclaim(&self) {
+        self.allocated.store(0, Ordering::Relaxed);
+    }
+
     /// Where `length` bytes at an address are in the mapping, if they are.
     pub(crate) fn locate(&self, address: u64, length: usize) -> Option<usize> {
         let start = address.checked_sub(ARENA_BASE)?;

@@ -287,6 +287,10 @@ impl Bus for RemoteBus {
         self.arena.alloc(bytes)
     }
 
+    fn reclaim(&self) {
+        self.arena.reclaim();
+    }
+
     fn copy_out(&self, from: Iova, out: &mut [u8]) {
         self.arena.mapping.read(self.place(from, out.len()), out);
     }
