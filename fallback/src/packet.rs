@@ -94,7 +94,19 @@ impl Packet {
             .expect("a buffer has a line more than the longest frame")
     }
 
-    /// The same, to be changed in place; bytes behind a short frame may be changed too.
+    /// The 64 bytes from place `at` of the frame on, likewise.
+    ///
+    /// # Panics
+    /// The frame is not that long.
+    #[must_use]
+    pub(crate) fn line_at(&self, at: usize) -> &[u8; LINE] {
+        assert!(at <= self.len(), "place {at} of a frame of {}", self.len());
+        self.buffer.bytes()[usize::from(self.start) + at..]
+            .first_chunk()
+            .expect("a buffer has a line more than the longest frame")
+    }
+
+    /// [`Self::first_line`], to be changed in place; bytes behind a short frame may be changed too.
     ///
     /// # Panics
     /// Never: a buffer has a line more than the longest frame.

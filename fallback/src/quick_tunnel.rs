@@ -2,12 +2,13 @@
 //! outer UDP checksum, and inside a frame or packet that [`crate::quick`] reads. What it reads is
 //! what [`twinpath_flow::parse::parse`] reads.
 
+use crate::packet::Packet;
 use crate::quick::{self, Quick};
 use twinpath_flow::field::Field;
 use twinpath_flow::frame::tunnel::TunnelHeader;
 use twinpath_flow::key::{Key, Line};
 use twinpath_flow::parse::Layout;
-use twinpath_flow::port::{PortNo, PortTable, TunnelKind};
+use twinpath_flow::port::{PortTable, TunnelKind};
 
 /// Outer headers: Ethernet, IPv4, UDP.
 const OUTER: usize = 14 + 20 + 8;
@@ -67,12 +68,8 @@ pub(crate) fn may_carry(outer: Quick, head: &Line) -> bool {
 /// Reads a tunnel packet; `None`, and anything in `key`, for all but the commonest, and for packets of
 /// no tunnel.
 #[inline(always)]
-pub(crate) fn read(
-    frame: &[u8],
-    in_port: PortNo,
-    ports: &PortTable,
-    key: &mut Key,
-) -> Option<Inner> {
+pub(crate) fn read(packet: &Packet, ports: &PortTable, key: &mut Key) -> Option<Inner> {
+    let (frame, in_port) = (packet.frame(), packet.port);
     let outer: &[u8; OUTER] = frame.first_chunk()?;
     let word = |at: usize| u16::from_be_bytes([outer[at], outer[at + 1]]);
     let end = LINK + usize::from(word(16));
@@ -96,10 +93,17 @@ pub(crate) fn read(
     }
     let strip = OUTER + header.len;
     let Key { head: inner, tail } = key;
-    let (quick, is_opened) = match header.ethertype {
-        0 => (read_frame(&frame[strip..], port, inner)?, false),
-        IPV4 if frame[strip] == 0x45 => (read_packet(&frame[strip - LINK..], port, inner)?, true),
+    let is_opened = match header.ethertype {
+        0 => false,
+        IPV4 if frame[strip] == 0x45 => true,
         _ => return None,
+    };
+    let skipped = strip - if is_opened { LINK } else { 0 };
+    let (line, len) = (packet.line_at(skipped), frame.len() - skipped);
+    let quick = if is_opened {
+        quick::read_at::<LINK>(line, len, (port, 0), inner)?
+    } else {
+        quick::read(line, len, port, inner)?
     };
     if is_opened {
         // What lies before the packet is no Ethernet header.
@@ -118,29 +122,6 @@ fn put<const AT: usize, const N: usize>(line: &mut Line, bytes: [u8; N]) {
     line.0[AT..AT + N].copy_from_slice(&bytes);
 }
 
-/// An inner frame.
-#[inline(always)]
-fn read_frame(frame: &[u8], port: PortNo, head: &mut Line) -> Option<Quick> {
-    if let Some(line) = frame.first_chunk() {
-        return quick::read(line, frame.len(), port, head);
-    }
-    let mut line = [0; 64];
-    line[..frame.len()].copy_from_slice(frame);
-    quick::read(&line, frame.len(), port, head)
-}
-
-/// An inner IPv4 packet without options, behind as many bytes as the Ethernet header has that it
-/// gets.
-#[inline(always)]
-fn read_packet(frame: &[u8], port: PortNo, head: &mut Line) -> Option<Quick> {
-    if let Some(line) = frame.first_chunk() {
-        return quick::read_at::<LINK>(line, frame.len(), (port, 0), head);
-    }
-    let mut line = [0; 64];
-    line[..frame.len()].copy_from_slice(frame);
-    quick::read_at::<LINK>(&line, frame.len(), (port, 0), head)
-}
-
 /// Whether the checksum of an IPv4 header is right (RFC 1071).
 #[inline(always)]
 fn sums_up(header: &[u8]) -> bool {
@@ -153,7 +134,9 @@ fn sums_up(header: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::PacketPool;
     use twinpath_flow::parse::{Parsed, Standing, parse};
+    use twinpath_flow::port::PortNo;
     use twinpath_flow::sample::{self, Random, Tunnels};
 
     fn check(frame: &[u8], port: PortNo, ports: &PortTable) -> bool {
@@ -167,7 +150,12 @@ mod tests {
             assert_eq!((key.head, outer.layout(&line)), (parsed.key.head, parsed.layout));
             assert!(parsed.key.tail.is_zero() && parsed.standing == Standing::Plain);
         }
-        let Some(inner) = read(frame, port, ports, &mut key) else { return false };
+        let mut packet = PacketPool::new(1).take().expect("a buffer");
+        packet.receive_buffer().fill(0xa5);
+        packet.receive_buffer()[..frame.len()].copy_from_slice(frame);
+        packet.set_received(frame.len());
+        packet.port = port;
+        let Some(inner) = read(&packet, ports, &mut key) else { return false };
         let found = Parsed { key, layout: inner.layout(frame), standing: Standing::Plain };
         assert_eq!(found, parsed, "{frame:02x?}");
         true

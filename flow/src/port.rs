@@ -100,8 +100,17 @@ pub struct PortTable {
     claims: Vec<(Claim, u16)>,
 }
 
-/// What a tunnel port claims: port below, UDP port, local address, remote one if it is fixed.
-type Claim = (PortNo, u16, Ipv4Addr, Option<Ipv4Addr>);
+/// What a tunnel port claims, as one number: from the top port below, UDP port, local address, and
+/// remote one with a bit above if it is fixed.
+type Claim = u128;
+
+#[inline]
+fn claim(over: PortNo, udp_port: u16, local: Ipv4Addr, remote: Option<Ipv4Addr>) -> Claim {
+    let remote = remote.map_or(0, |remote| 1 << 32 | u128::from(u32::from(remote)));
+    let upper =
+        u128::from(over.0) << 48 | u128::from(udp_port) << 32 | u128::from(u32::from(local));
+    upper << 33 | remote
+}
 
 /// Why a port table was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,13 +159,13 @@ impl PortTable {
                 Self::check_tunnel(&ports, index, number, tunnel)?;
             }
         }
-        let claim = |(place, port): (u16, &Port)| match &port.kind {
+        let claimed = |(place, port): (u16, &Port)| match &port.kind {
             PortKind::Tunnel(t) => {
-                Some(((t.over, t.kind.udp_port(), t.local_ip, t.remote_ip), place))
+                Some((claim(t.over, t.kind.udp_port(), t.local_ip, t.remote_ip), place))
             }
             PortKind::Physical => None,
         };
-        let mut claims: Vec<_> = (0..).zip(&ports).filter_map(claim).collect();
+        let mut claims: Vec<_> = (0..).zip(&ports).filter_map(claimed).collect();
         claims.sort_unstable();
         Ok(Self { ports, claims })
     }
@@ -223,8 +232,8 @@ impl PortTable {
         (source, target): (Ipv4Addr, Ipv4Addr),
     ) -> Option<(PortNo, &Tunnel)> {
         let claimed_by = |remote| {
-            let claim = (over, udp_port, target, remote);
-            self.claims.binary_search_by(|(other, _)| other.cmp(&claim)).ok()
+            let wanted = claim(over, udp_port, target, remote);
+            self.claims.binary_search_by_key(&wanted, |(claim, _)| *claim).ok()
         };
         let at = claimed_by(Some(source)).or_else(|| claimed_by(None))?;
         let port = &self.ports[usize::from(self.claims[at].1)];
@@ -237,8 +246,9 @@ impl PortTable {
     /// Whether a tunnel rides over a port.
     #[must_use]
     pub fn has_tunnels_over(&self, over: PortNo) -> bool {
-        let at = self.claims.partition_point(|((other, ..), _)| *other < over);
-        self.claims.get(at).is_some_and(|((other, ..), _)| *other == over)
+        let first = claim(over, 0, Ipv4Addr::UNSPECIFIED, None);
+        let at = self.claims.partition_point(|(claim, _)| *claim < first);
+        self.claims.get(at).is_some_and(|(claim, _)| claim >> 81 == first >> 81)
     }
 
     /// Tunnel ports with their settings, ascending by number.

@@ -26,6 +26,9 @@ const DPDK_FRAME: usize = 4;
 /// Frames ahead of the one copied that memory is asked for.
 const AHEAD: usize = 32;
 
+/// Most lines of a frame that are asked for ahead.
+const FEW_LINES: usize = 4;
+
 /// The source.
 pub(super) struct Source {
     /// Huge pages where the kernel makes some, as the peers' memory is.
@@ -121,10 +124,18 @@ impl Source {
             let room = packet.receive_buffer().as_chunks_mut::<64>().0;
             // Whole lines: what is behind a frame is nobody's.
             let count = length.div_ceil(64);
-            if count == 1 {
-                room[0] = lines[first];
+            let (from, to) = (&lines[first..first + count], &mut room[..count]);
+            if count <= FEW_LINES {
+                // The next frame is likely as long.
+                let ahead = (self.next + AHEAD) * DPDK_LINES + DPDK_FRAME;
+                for (line, (from, to)) in from.iter().zip(to).enumerate() {
+                    *to = *from;
+                    if let Some(line) = lines.get(ahead + line).filter(|_| line > 0) {
+                        prefetch(line);
+                    }
+                }
             } else {
-                room[..count].copy_from_slice(&lines[first..first + count]);
+                to.copy_from_slice(from);
             }
             packet.set_received(length);
             packet.port = self.port;

@@ -120,7 +120,7 @@ impl SoftwarePath {
             return lane.read_quickly(at, outer);
         }
         let ports = &self.phase(lane.serves[at]).slow_path.pipeline().ports;
-        match quick_tunnel::read(packet.frame(), packet.port, ports, key) {
+        match quick_tunnel::read(packet, ports, key) {
             Some(inner) => lane.read_tunnel(at, inner),
             None => self.parse_whole(packet, at, lane),
         }
