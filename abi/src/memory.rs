@@ -80,13 +80,13 @@ impl SharedMemory {
         let head = out.len().min(start.wrapping_neg() % 8);
         let (edge, body) = out.split_at_mut(head);
         self.read_part(start, edge);
-        let mut index = (start + head) / 8;
-        let mut chunks = body.chunks_exact_mut(8);
-        for chunk in &mut chunks {
-            chunk.copy_from_slice(&self.inner.arena[index].load(Ordering::Relaxed).to_le_bytes());
-            index += 1;
+        let first = (start + head) / 8;
+        let (words, rest) = body.as_chunks_mut::<8>();
+        let end = first + words.len();
+        for (word, place) in words.iter_mut().zip(&self.inner.arena[first..end]) {
+            *word = place.load(Ordering::Relaxed).to_le_bytes();
         }
-        self.read_part(index * 8, chunks.into_remainder());
+        self.read_part(end * 8, rest);
         Ok(())
     }
 
@@ -103,16 +103,20 @@ impl SharedMemory {
         let head = bytes.len().min(start.wrapping_neg() % 8);
         let (edge, body) = bytes.split_at(head);
         self.write_part(start, edge);
-        let mut index = (start + head) / 8;
+        let first = (start + head) / 8;
         let (words, rest) = body.as_chunks::<8>();
-        for (count, word) in words.iter().enumerate() {
+        let end = first + words.len();
+        let places = &self.inner.arena[first..end];
+        if let (Some((last, words)), Some((end, places))) =
+            (words.split_last(), places.split_last())
+        {
+            for (word, place) in words.iter().zip(places) {
+                place.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+            }
             // The last word may be what the reader watches; the others hide behind it.
-            let last = count + 1 == words.len();
-            let order = if last { Ordering::Release } else { Ordering::Relaxed };
-            self.inner.arena[index].store(u64::from_le_bytes(*word), order);
-            index += 1;
+            end.store(u64::from_le_bytes(*last), Ordering::Release);
         }
-        self.write_part(index * 8, rest);
+        self.write_part(end * 8, rest);
         Ok(())
     }
 

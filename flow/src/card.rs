@@ -398,8 +398,10 @@ pub struct Inherited {
 
 /// Takes the entries of a sweep.
 pub trait CounterSink {
+    /// A sweep begins, whose entries follow.
+    fn begin(&mut self, now: Time, sweep: &Sweep);
     /// One entry.
-    fn entry(&mut self, counts: EntryCounts);
+    fn entry(&mut self, counts: &EntryCounts);
 }
 
 /// Why a received frame came to the host.

@@ -76,6 +76,8 @@ struct Active<B> {
     inspected: (u8, u32),
     /// Frames delivered per queue at the last completion.
     delivered: [u64; QUEUES_MAX],
+    /// Their low halves.
+    delivered_low: [u32; QUEUES_MAX],
     /// The card's own count of resets.
     card_epoch: u32,
     /// Commands of bring-up still to issue and to be answered.
@@ -249,7 +251,7 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         }
         let (epoch, clock) = (self.epoch, self.clock.clone());
         let active = self.active.as_mut()?;
-        let swept = active.report(&*self.bus, &clock, sink);
+        let swept = active.report(&*self.bus, (now, epoch, &clock), sink);
         // `submit` looks how far the card has read, but there may be nothing to submit.
         if !active.has_room() && active.commands.refresh(&*self.bus).is_err() {
             self.die(DeathCause::Garbage);
@@ -258,7 +260,7 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         let missing = active.missing.drain(..);
         self.events.extend(missing.map(|id| Event::Missing { id }));
         active.ask(&*self.bus, watched);
-        swept.map(|(as_of, complete)| Sweep { as_of: as_of.min(now), epoch, complete })
+        swept
     }
 
     fn health(&mut self, _now: Time) -> Health {

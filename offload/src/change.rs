@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::flows::{FlowIndex, Stage};
 use crate::io::Output;
-use crate::ledger::{Doom, Ledger};
+use crate::ledger::{Doom, EntryRecord, Ledger};
 use crate::view::EntryState;
 use crate::why::WhyNot;
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ impl Engine {
         self.rules.add(&pipeline, self.now);
         // Entries on their way out may not outlive the commit either.
         let leaving = |ledger: &Ledger| {
-            ledger.entries.iter().filter(|e| e.doom.is_some()).map(|e| e.id).collect()
+            ledger.entries.iter().filter(|e| e.doom.is_some()).map(EntryRecord::id).collect()
         };
         let waiting = self.ledger.as_ref().map_or_else(BTreeSet::new, leaving);
         self.change = Some(Change { generation, pipeline, waiting, commit_sent: false });
@@ -71,19 +71,17 @@ impl Engine {
         let now = self.now;
         if let Some(record) = self.flows.get_mut(index) {
             if record.stage == Stage::Live {
-                record.stage = Stage::Stale(generation);
+                record.stage = Stage::Stale;
             }
             record.explain(now, Some(WhyNot::Stale));
         }
-        self.doom_entries(index, Doom::Until(generation));
+        self.doom_entries(index, Doom::until(generation));
     }
 
     /// Takes the entries of a flow out: settled ones now, others when they have settled.
     pub(crate) fn doom_entries(&mut self, index: FlowIndex, doom: Doom) {
-        let entries = self
-            .flows
-            .get(index)
-            .map_or_else(Vec::new, |record| record.entries.as_slice().to_vec());
+        let entries =
+            self.flows.get(index).map_or_else(Vec::new, |record| record.entries().to_vec());
         for id in entries {
             self.doom(id, doom);
         }
@@ -97,7 +95,7 @@ impl Engine {
             entry.doom = Some(doom);
         }
         if entry.state == EntryState::InCard {
-            ledger.delete(id);
+            ledger.delete(self.current, id);
         }
         let ordered = ledger.ends_with_commit(id);
         if let Some(change) = self.change.as_mut().filter(|_| !ordered) {

@@ -80,8 +80,8 @@ impl Engine {
             if let Some(seen) = &mut record.seen {
                 seen.promised = 0;
             }
-            for id in std::mem::take(&mut record.entries).iter() {
-                if let Some(entry) = ledger.entries.get(id) {
+            for id in record.take_entries() {
+                if let Some(entry) = ledger.entries.get(&id) {
                     record.inherit(entry, round);
                 }
             }
@@ -92,7 +92,7 @@ impl Engine {
         }
         gone.into_iter().for_each(|index| self.drop_if_done(index));
         self.held.clear();
-        self.swept.clear();
+        self.sweeping = None;
         self.wanting.clear();
         self.demand.clear();
         self.vacancies.clear();
@@ -210,7 +210,7 @@ impl Engine {
         let flow = entry.flow;
         // Not with a coming commit, even if stale: its held packets must come out.
         entry.doom = Some(Doom::Now);
-        ledger.delete(id);
+        ledger.delete(self.current, id);
         self.settled(id);
         if let Some(record) = self.flows.get_mut(flow) {
             record.refused(now, refusal);
@@ -225,7 +225,7 @@ impl Engine {
         entry.state = EntryState::InCard;
         let (flow, doomed) = (entry.flow, entry.doom.is_some());
         if doomed {
-            ledger.delete(id);
+            ledger.delete(self.current, id);
             self.settled(id);
         } else if let Some(record) = self.flows.get_mut(flow) {
             record.accepted(now);
@@ -244,8 +244,8 @@ impl Engine {
         match result {
             Ok(done) => {
                 if let Some(counts) = done.counts {
-                    self.credit_card(EntryCounts { id, counts, last_hit: None }, now);
-                    self.tallies.settle(&mut self.rules);
+                    self.credit_card(&EntryCounts { id, counts, last_hit: None }, now);
+                    self.card_dropped += self.tallies.settle(&mut self.rules);
                 }
                 self.gone(id);
             }
@@ -261,9 +261,12 @@ impl Engine {
                 let tries_left = entry.delete_refusals < DELETE_TRIES;
                 // When the commit is on its way already, the entry would serve after its end.
                 let in_time = self.change.as_ref().is_none_or(|change| !change.commit_sent)
-                    && !matches!(entry.doom, Some(Doom::Until(end)) if end <= self.current);
+                    && !matches!(
+                        entry.doom,
+                        Some(Doom::Until(end)) if end.generation(self.current) <= self.current
+                    );
                 if tries_left && in_time {
-                    ledger.delete(id);
+                    ledger.delete(self.current, id);
                 } else {
                     self.reset(ResetCause::StuckEntry);
                 }
@@ -274,7 +277,7 @@ impl Engine {
     fn note_lost_counts(&mut self, id: EntryId) {
         let Some(ledger) = self.ledger.as_ref() else { return };
         if let Some(entry) = ledger.entries.get(&id).filter(|_| ledger.capabilities.counters) {
-            self.lose_counters(entry.as_of);
+            self.lose_counters(ledger.as_of(entry));
         }
     }
 
@@ -301,11 +304,12 @@ impl Engine {
 
     /// Forgets an entry everywhere.
     fn gone(&mut self, id: EntryId) {
-        let Some(entry) = self.ledger.as_mut().and_then(|ledger| ledger.forget(id)) else { return };
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(entry) = ledger.forget(id, &self.flows) else { return };
         self.unblock_change(id);
         let round = self.rounds.number;
         if let Some(record) = self.flows.get_mut(entry.flow) {
-            record.entries.remove(id);
+            record.leave(id);
             record.inherit(&entry, round);
         }
         self.drop_if_done(entry.flow);

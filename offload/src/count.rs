@@ -4,12 +4,15 @@ use crate::engine::Engine;
 use crate::event::{CounterFault, EngineEvent};
 use crate::flows::FlowIndex;
 use std::time::Duration;
-use twinpath_flow::card::{EntryCounts, Sweep};
+use twinpath_flow::card::{CounterSink, EntryCounts, Sweep};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::time::Time;
 
 /// Time added to a counter's interval before its rate is judged: bursts, and the card's clock.
 const RATE_SLACK: Duration = Duration::from_millis(100);
+
+/// Such times in a second.
+const SLACKS_PER_SECOND: u64 = 10;
 
 /// Shortest frame on a wire with preamble and gap, in bits; sets the most packets a second.
 const FRAME_BITS_MIN: u128 = 84 * 8;
@@ -19,10 +22,12 @@ const FRAME_OVERHEAD: u128 = 24;
 
 /// Whether ports of `bits_per_second` can carry `delta` in `span`.
 fn plausible(delta: Counts, span: Duration, bits_per_second: u64) -> bool {
-    let bits = u128::from(bits_per_second) * (span + RATE_SLACK).as_nanos() / 1_000_000_000;
     let packets = u128::from(delta.packets);
     let bytes = u128::from(delta.bytes) + packets * FRAME_OVERHEAD;
-    packets * FRAME_BITS_MIN <= bits && bytes * 8 <= bits
+    let wanted = (packets * FRAME_BITS_MIN).max(bytes * 8);
+    // Mostly so little that time does not matter, and a division can be spared.
+    wanted <= u128::from(bits_per_second / SLACKS_PER_SECOND)
+        || wanted <= u128::from(bits_per_second) * (span + RATE_SLACK).as_nanos() / 1_000_000_000
 }
 
 impl Engine {
@@ -44,8 +49,8 @@ impl Engine {
         record.heat.add(round, delta.packets);
         let heat = record.heat.sure_at(round + 1);
         // Packets that software still had of a flow now in the card foretell the card's.
-        if let ([id], Some(ledger)) = (record.entries.as_slice(), self.ledger.as_mut())
-            && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole())
+        if let ([id], Some(ledger)) = (record.entries(), self.ledger.as_mut())
+            && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole)
         {
             entry.heat.add(round, delta.packets);
         }
@@ -68,30 +73,29 @@ impl Engine {
 
     /// Takes absolute counts of an entry, true at `as_of`; rejects what cannot be. The rules have
     /// them when the tallies are settled.
-    pub(crate) fn credit_card(&mut self, reading: EntryCounts, as_of: Time) {
+    pub(crate) fn credit_card(&mut self, reading: &EntryCounts, as_of: Time) {
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_mut() else { return };
-        let staleness = Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+        let sweeps = &ledger.sweeps;
         let Some(entry) = ledger.entries.get_mut(&reading.id) else { return };
-        let span = as_of.since(entry.as_of) + staleness;
         let fault = match reading.counts.since(entry.counts) {
             None => CounterFault::Backwards,
-            Some(delta) if !plausible(delta, span, self.settings.line_rate_bps) => {
-                CounterFault::TooFast
-            }
             Some(delta) => {
-                entry.counts = reading.counts;
-                entry.as_of = entry.as_of.max(as_of);
-                entry.heat.add(round, delta.packets);
-                let moved = (delta.packets > 0).then_some(as_of);
-                let used = reading.last_hit.or(moved).unwrap_or(entry.last_hit);
-                entry.last_hit = entry.last_hit.max(used.min(self.now));
-                self.card += delta;
-                if entry.drops {
-                    self.card_dropped += delta;
+                let true_before = sweeps.time(entry.swept).max(entry.last_hit);
+                let staleness = Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+                let span = as_of.since(true_before) + staleness;
+                if plausible(delta, span, self.settings.line_rate_bps) {
+                    entry.counts = reading.counts;
+                    entry.swept = sweeps.number();
+                    entry.heat.add(round, delta.packets);
+                    let moved = (delta.packets > 0).then_some(as_of);
+                    let used = reading.last_hit.or(moved).unwrap_or(entry.last_hit);
+                    entry.last_hit = entry.last_hit.max(used.min(self.now));
+                    self.card += delta;
+                    self.tallies.add(entry.tally, delta, entry.last_hit);
+                    return;
                 }
-                self.tallies.add(entry.tally, delta, entry.last_hit);
-                return;
+                CounterFault::TooFast
             }
         };
         self.tell(EngineEvent::CounterRejected { entry: reading.id, fault });
@@ -109,30 +113,15 @@ impl Engine {
         }
     }
 
-    /// Takes the entries given since the last sweep.
+    /// Ends the sweep whose entries were given.
     pub(crate) fn swept(&mut self, sweep: Sweep) {
-        let mut readings = std::mem::take(&mut self.swept);
-        let Some(ledger) = self.ledger.as_ref() else { return };
-        if sweep.epoch != ledger.epoch {
-            let (found, wanted) = (sweep.epoch, ledger.epoch);
-            self.tell(EngineEvent::StaleSweep { found, wanted });
-            return;
-        }
-        if readings.len() > ledger.entries.len() {
+        let Some(sweeping) = self.sweeping.take() else { return };
+        if sweeping.left == 0 {
             self.tell(EngineEvent::SweepOverrun);
         }
-        // What the card says of the time is as little trusted as what it says of counts.
-        let as_of = sweep.as_of.min(self.now);
-        for reading in readings.drain(..) {
-            self.credit_card(reading, as_of);
-        }
-        self.swept = readings;
-        self.tallies.settle(&mut self.rules);
+        self.card_dropped += self.tallies.settle(&mut self.rules);
         if sweep.complete {
-            self.rounds.last_sweep = self.rounds.last_sweep.max(as_of);
-            if let Some(ledger) = self.ledger.as_mut() {
-                ledger.swept = ledger.swept.max(as_of);
-            }
+            self.rounds.last_sweep = self.rounds.last_sweep.max(sweeping.as_of);
         }
         self.rounds.card_done = true;
     }
@@ -142,6 +131,49 @@ impl Engine {
         let until = self.now;
         self.gap = Some((self.gap.map_or(from, |(first, _)| first.min(from)), until));
         self.tell(EngineEvent::CounterGap { from, until });
+    }
+}
+
+/// A sweep that is being given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweeping {
+    as_of: Time,
+    /// Entries that may still change; more than there are would be nonsense.
+    left: usize,
+}
+
+impl CounterSink for Engine {
+    fn begin(&mut self, now: Time, sweep: &Sweep) {
+        self.now = self.now.max(now);
+        self.sweeping = None;
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        if sweep.epoch != ledger.epoch {
+            let (found, wanted) = (sweep.epoch, ledger.epoch);
+            self.tell(EngineEvent::StaleSweep { found, wanted });
+            return;
+        }
+        // What the card says of the time is as little trusted as what it says of counts.
+        let as_of = sweep.as_of.min(self.now);
+        ledger.sweeps.begin(as_of);
+        self.sweeping = Some(Sweeping { as_of, left: ledger.entries.len() + 1 });
+    }
+
+    /// Takes one entry. Unchanged counts need no more than a look at its line.
+    fn entry(&mut self, counts: &EntryCounts) {
+        let (Some(ledger), Some(sweeping)) = (self.ledger.as_mut(), self.sweeping.as_mut()) else {
+            return;
+        };
+        let number = ledger.sweeps.number();
+        let Some(entry) = ledger.entries.get_mut(&counts.id) else { return };
+        if entry.counts == counts.counts {
+            entry.swept = number;
+        } else if sweeping.left > 1 {
+            sweeping.left -= 1;
+            let as_of = sweeping.as_of;
+            self.credit_card(counts, as_of);
+        } else {
+            sweeping.left = 0;
+        }
     }
 }
 

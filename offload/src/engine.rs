@@ -2,6 +2,7 @@
 
 use crate::budget::Budget;
 use crate::change::Change;
+use crate::count::Sweeping;
 use crate::event::EngineEvent;
 use crate::flows::{FlowIndex, FlowRecord, FlowTable, Stage};
 use crate::io::{Input, Output, RemoveCause};
@@ -20,7 +21,7 @@ use crate::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{CounterSink, EntryCounts, EntryId, Fence, FlowOp, Generation, TableId};
+use twinpath_flow::card::{EntryId, Fence, FlowOp, Generation, TableId};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line};
 use twinpath_flow::pipeline::Pipeline;
@@ -75,8 +76,8 @@ pub struct Engine {
     pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
     pub(crate) gap: Option<(Time, Time)>,
-    /// Entries of the sweep that is being given.
-    pub(crate) swept: Vec<EntryCounts>,
+    /// The sweep that is being given.
+    pub(crate) sweeping: Option<Sweeping>,
     pub(crate) rounds: Rounds,
     pub(crate) wanting: Wanting,
     /// Packets per round that want each mask, of flows for which no bank has one.
@@ -122,7 +123,7 @@ impl Engine {
             card_dropped: Counts::default(),
             card_unknown: false,
             gap: None,
-            swept: Vec::new(),
+            sweeping: None,
             rounds: Rounds::new(now),
             wanting: Wanting::default(),
             demand: BTreeMap::new(),
@@ -149,7 +150,7 @@ impl Engine {
                 if self.flows.find(id).is_some() {
                     self.tell(EngineEvent::UnexpectedFlow { flow: id });
                 } else {
-                    let tally = self.tallies.join(&flow.rules);
+                    let tally = self.tallies.join(&flow.rules, flow.is_drop());
                     let record = FlowRecord::new(id, flow, from, tally, self.now);
                     self.flow_made(record, &key, until);
                 }
@@ -172,7 +173,7 @@ impl Engine {
             Input::Card(event) => self.card_event(event),
             Input::Swept(sweep) => self.swept(sweep),
             Input::SweepFailed => {
-                self.swept.clear();
+                self.sweeping = None;
                 self.rounds.card_done = true;
             }
             Input::Mirrored(sample) => self.mirrored(sample),
@@ -282,7 +283,7 @@ impl Engine {
     /// Forgets a departed flow without entries.
     pub(crate) fn drop_if_done(&mut self, index: FlowIndex) {
         let done =
-            |record: &FlowRecord| record.stage == Stage::Departed && record.entries.is_empty();
+            |record: &FlowRecord| record.stage == Stage::Departed && record.entries().is_empty();
         if self.flows.get(index).is_some_and(done)
             && let Some(record) = self.flows.remove(index)
         {
@@ -296,22 +297,6 @@ impl Engine {
             record.stage = Stage::Removing;
             let id = record.id;
             self.outputs.push_back(Output::RemoveFlow { id, cause });
-        }
-    }
-}
-
-impl CounterSink for Engine {
-    /// Takes one entry of a sweep; [`Input::Swept`] ends it. Unchanged counts need no more than this
-    /// look. More entries than the ledger has are ignored.
-    fn entry(&mut self, counts: EntryCounts) {
-        let Some(ledger) = self.ledger.as_mut() else { return };
-        let (len, swept) = (ledger.entries.len(), ledger.swept);
-        let known = ledger.entries.get_mut(&counts.id);
-        if let Some(entry) = known.filter(|entry| entry.counts == counts.counts) {
-            // So they were at the last sweep too.
-            entry.as_of = entry.as_of.max(swept);
-        } else if self.swept.len() <= len {
-            self.swept.push(counts);
         }
     }
 }

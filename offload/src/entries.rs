@@ -81,11 +81,11 @@ impl Entries {
     }
 
     pub(crate) fn get(&self, id: &EntryId) -> Option<&EntryRecord> {
-        self.records.get(self.number(*id)).filter(|record| record.id == *id)
+        self.records.get(self.number(*id)).filter(|record| record.id() == *id)
     }
 
     pub(crate) fn get_mut(&mut self, id: &EntryId) -> Option<&mut EntryRecord> {
-        self.records.get_mut(self.number(*id)).filter(|record| record.id == *id)
+        self.records.get_mut(self.number(*id)).filter(|record| record.id() == *id)
     }
 
     pub(crate) fn remove(&mut self, id: EntryId) -> Option<EntryRecord> {

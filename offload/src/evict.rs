@@ -97,7 +97,7 @@ impl Engine {
         let (Some(ledger), Some(record)) = (self.ledger.as_ref(), self.flows.get(index)) else {
             return;
         };
-        let own = record.entries.iter().filter(|id| ledger.entries[id].may_leave());
+        let own = record.entries().iter().filter(|id| ledger.entries[id].may_leave());
         let coldest = own.map(|id| (ledger.entries[id].heat.at(round), *id)).min();
         if let Some(victim) = coldest {
             self.displace(victim, (index, key), wanted);

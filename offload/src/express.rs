@@ -1,6 +1,7 @@
 //! Whether a card can express a flow: its edit, and the places where it could be.
 
-use crate::table::{Mask, Spot, Table, digest};
+use crate::match_index::digest;
+use crate::table::{Mask, Spot, Table};
 use crate::why::{ActionLack, WhyNot};
 use std::sync::Arc;
 use twinpath_flow::card::{ActionCaps, TableId, TableKind};
@@ -79,10 +80,10 @@ fn lack_of_outputs(edit: &Edit, can: &ActionCaps, ports: &PortTable) -> Option<A
         }
         wires.push(wire);
     }
-    if physical > usize::from(can.outputs) {
+    if physical > u32::from(can.outputs) {
         return Some(ActionLack::Outputs(physical));
     }
-    (tunnels > usize::from(can.tunnel_outputs)).then_some(ActionLack::TunnelOutputs(tunnels))
+    (tunnels > u32::from(can.tunnel_outputs)).then_some(ActionLack::TunnelOutputs(tunnels))
 }
 
 /// Where a flow could be, best first.

@@ -1,6 +1,5 @@
 //! What the engine knows of each flow.
 
-use crate::entry_list::EntryList;
 use crate::heat::Heat;
 use crate::ledger::EntryRecord;
 use crate::seen::Seen;
@@ -9,7 +8,7 @@ use crate::tally::TallyId;
 use crate::why::WhyNot;
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{Generation, Refusal};
+use twinpath_flow::card::{EntryId, Generation, Refusal};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
@@ -32,23 +31,36 @@ pub(crate) struct FlowIndex(u32);
 pub(crate) enum Stage {
     /// Serves.
     Live,
-    /// Will not hold from this generation on.
-    Stale(Generation),
+    /// Will not hold under the next rules.
+    Stale,
     /// The software path was told to drop it.
     Removing,
     /// Software has dropped it; waits for the final counts of its entries.
     Departed,
 }
 
-/// What went wrong with a flow: few have it.
+/// What went wrong with a flow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trouble {
+struct Trouble {
     /// The last refusal by the card, and when.
-    pub(crate) last_error: (Time, Refusal),
+    last_error: (Time, Refusal),
     retry_at: Time,
     /// Since it was taken last.
     refusals: u32,
 }
+
+/// What few flows have: a past in the card, or several entries.
+#[derive(Debug, Default)]
+struct Rare {
+    trouble: Option<Trouble>,
+    /// Counted by entries that are gone.
+    card: Counts,
+    /// Its entries in the order of their making, when there are several or were.
+    entries: Vec<EntryId>,
+}
+
+/// No entry is called so.
+const NOBODY: EntryId = EntryId(0);
 
 /// A flow. There may be millions: what few of them have is in boxes.
 #[derive(Debug)]
@@ -63,21 +75,20 @@ pub(crate) struct FlowRecord {
     pub(crate) last_used: Time,
     pub(crate) why_not: Option<WhyNot>,
     pub(crate) since: Time,
-    pub(crate) trouble: Option<Box<Trouble>>,
+    rare: Option<Box<Rare>>,
     /// Kept out of the card: it treated a packet of the flow wrongly.
     pub(crate) quarantined: bool,
     /// Its TCP connection has ended.
     pub(crate) closing: bool,
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
-    /// Counted by entries that are gone.
-    pub(crate) card: Counts,
     pub(crate) software: Counts,
     /// Of its packets in software.
     pub(crate) heat: Heat,
     /// Its packets sampled in software, while no entry takes them all.
     pub(crate) seen: Option<Box<Seen>>,
-    pub(crate) entries: EntryList,
+    /// Its only entry, or [`NOBODY`].
+    entry: EntryId,
 }
 
 impl FlowRecord {
@@ -98,15 +109,14 @@ impl FlowRecord {
             last_used: now,
             why_not: None,
             since: now,
-            trouble: None,
+            rare: None,
             quarantined: false,
             closing: false,
             card_unknown: false,
-            card: Counts { packets: 0, bytes: 0 },
             software: Counts { packets: 0, bytes: 0 },
             heat: Heat::new(0),
             seen: None,
-            entries: EntryList::None,
+            entry: NOBODY,
         }
     }
 
@@ -118,9 +128,69 @@ impl FlowRecord {
         }
     }
 
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Its entries, in the order of their making.
+    pub(crate) fn entries(&self) -> &[EntryId] {
+        match &self.rare {
+            Some(rare) if !rare.entries.is_empty() => &rare.entries,
+            _ if self.entry == NOBODY => &[],
+            _ => std::slice::from_ref(&self.entry),
+        }
+    }
+
+    /// One more entry.
+    pub(crate) fn enter(&mut self, id: EntryId) {
+        let has_several = self.rare.as_ref().is_some_and(|rare| !rare.entries.is_empty());
+        if !has_several && self.entry == NOBODY {
+            self.entry = id;
+            return;
+        }
+        let first = std::mem::replace(&mut self.entry, NOBODY);
+        let entries = &mut self.rare_mut().entries;
+        entries.extend((first != NOBODY).then_some(first));
+        entries.push(id);
+    }
+
+    /// One entry less.
+    pub(crate) fn leave(&mut self, id: EntryId) {
+        if self.entry == id {
+            self.entry = NOBODY;
+        } else if let Some(rare) = &mut self.rare {
+            rare.entries.retain(|other| *other != id);
+        }
+    }
+
+    /// Its entries, which are gone with their card.
+    pub(crate) fn take_entries(&mut self) -> Vec<EntryId> {
+        let only = std::mem::replace(&mut self.entry, NOBODY);
+        let several = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.entries));
+        several.into_iter().flatten().chain((only != NOBODY).then_some(only)).collect()
+    }
+
+    /// Counted by entries that are gone.
+    pub(crate) fn card(&self) -> Counts {
+        self.rare.as_ref().map_or_else(Counts::default, |rare| rare.card)
+    }
+
+    fn trouble(&self) -> Option<&Trouble> {
+        self.rare.as_ref()?.trouble.as_ref()
+    }
+
+    fn trouble_mut(&mut self) -> Option<&mut Trouble> {
+        self.rare.as_mut()?.trouble.as_mut()
+    }
+
+    /// The last refusal by the card, and when.
+    pub(crate) fn last_error(&self) -> Option<(Time, Refusal)> {
+        self.trouble().map(|trouble| trouble.last_error)
+    }
+
     /// Time before which it is not offered again.
     pub(crate) fn retry_at(&self) -> Time {
-        self.trouble.as_ref().map_or(Time(0), |trouble| trouble.retry_at)
+        self.trouble().map_or(Time(0), |trouble| trouble.retry_at)
     }
 
     /// Notes a refusal, and the time before which it is not offered again.
@@ -129,17 +199,19 @@ impl FlowRecord {
             Refusal::TableFull => BACK_OFF_DOUBLINGS_FULL,
             _ => BACK_OFF_DOUBLINGS,
         };
-        let refusals = self.trouble.as_ref().map_or(0, |trouble| trouble.refusals);
+        let refusals = self.trouble().map_or(0, |trouble| trouble.refusals);
         let retry_at = now.after(BACK_OFF_FIRST * (1 << refusals.min(most)));
         let last_error = (now, refusal);
-        self.trouble = Some(Box::new(Trouble { last_error, retry_at, refusals: refusals + 1 }));
+        self.rare_mut().trouble = Some(Trouble { last_error, retry_at, refusals: refusals + 1 });
         self.explain(now, Some(WhyNot::Refused(refusal)));
     }
 
     /// An entry of it is gone: its counts stay, and what it foresaw is now software's to expect, if
     /// that is more.
     pub(crate) fn inherit(&mut self, entry: &EntryRecord, round: u32) {
-        self.card += entry.counts;
+        if entry.counts != Counts::default() {
+            self.rare_mut().card += entry.counts;
+        }
         if entry.counts.packets > 0 {
             self.last_used = self.last_used.max(entry.last_hit);
         }
@@ -150,7 +222,7 @@ impl FlowRecord {
 
     /// Notes that the card took it.
     pub(crate) fn accepted(&mut self, now: Time) {
-        if let Some(trouble) = &mut self.trouble {
+        if let Some(trouble) = self.trouble_mut() {
             trouble.refusals = 0;
         }
         self.explain(now, None);
@@ -158,7 +230,7 @@ impl FlowRecord {
 
     /// A new card: old refusals do not count.
     pub(crate) fn meet_card(&mut self, now: Time) {
-        if let Some(trouble) = &mut self.trouble {
+        if let Some(trouble) = self.trouble_mut() {
             trouble.retry_at = now;
         }
         if let Some(seen) = &mut self.seen {
@@ -285,10 +357,38 @@ impl FlowTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Tallies;
+    use twinpath_flow::key::MaskedKey;
 
     #[test]
     fn a_flow_costs_little_memory() {
-        assert!(size_of::<Option<FlowRecord>>() <= 168, "{}", size_of::<Option<FlowRecord>>());
-        assert!(size_of::<Option<EntryRecord>>() <= 104, "{}", size_of::<Option<EntryRecord>>());
+        assert!(size_of::<Option<FlowRecord>>() <= 120, "{}", size_of::<Option<FlowRecord>>());
+        assert!(size_of::<Option<EntryRecord>>() <= 64, "{}", size_of::<Option<EntryRecord>>());
+    }
+
+    #[test]
+    fn entries_come_and_go_in_their_order() {
+        let id = FlowId { index: 0, generation: 0 };
+        let flow = Flow {
+            matching: MaskedKey::default(),
+            steps: Vec::new(),
+            ttl_threshold: None,
+            rules: Vec::new(),
+        };
+        let tally = Tallies::default().join(&[], false);
+        let mut record = FlowRecord::new(id, Arc::new(flow), Generation(0), tally, Time(0));
+        assert!(record.entries().is_empty());
+        (1..=3).for_each(|id| record.enter(EntryId(id)));
+        record.leave(EntryId(2));
+        record.leave(EntryId(9));
+        assert_eq!(record.entries(), [EntryId(1), EntryId(3)]);
+        record.leave(EntryId(1));
+        record.leave(EntryId(3));
+        assert!(record.entries().is_empty());
+        record.enter(EntryId(4));
+        assert_eq!(record.entries(), [EntryId(4)]);
+        record.enter(EntryId(5));
+        assert_eq!(record.take_entries(), [EntryId(4), EntryId(5)]);
+        assert!(record.entries().is_empty());
     }
 }

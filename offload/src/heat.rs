@@ -6,8 +6,13 @@
 //! and one that is bursty by habit keeps its average. Rounds without packets are folded in when the
 //! heat is next looked at, so idle flows cost nothing.
 
+use crate::coarse::Coarse;
+
 /// Heat of one packet per round.
 pub(crate) const ONE: u64 = 256;
+
+/// The same, signed.
+const ONE_I64: i64 = 256;
 
 /// Rounds over which the average goes at most.
 const ROUNDS_MAX: u8 = 64;
@@ -21,26 +26,37 @@ const USUAL_ROUNDS: i64 = 8;
 /// Packets per round, foreseen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heat {
-    /// The round under way when packets were last counted.
-    round: u32,
-    /// Packets of that round so far.
+    /// Packets of the round under way when packets were last counted, so far.
     packets: u32,
     /// Average of the rounds before, in 1/256 packets.
     mean: u32,
     /// Usual deviation from it.
-    usual: u32,
+    usual: Coarse,
     /// Sum of the last deviations, all to one side.
-    drift: i32,
-    /// Of how many rounds.
+    drift: Coarse,
+    /// The round when packets were last counted, modulo 65,536. A flow is idle for less: its age ends it
+    /// long before, and if not, its heat is that of 54 minutes ago for a moment.
+    round: u16,
+    /// Of how many rounds `drift` is.
     drift_rounds: u8,
-    /// Rounds that the average knows, at most [`ROUNDS_MAX`].
+    /// Rounds that the average knows, at most [`ROUNDS_MAX`], and [`BELOW`].
     age: u8,
+}
+
+/// Bit of `age` that says that the last deviations were below the average.
+const BELOW: u8 = 0x80;
+
+/// A round as it is kept.
+const fn low(round: u32) -> u16 {
+    let [low, high, ..] = round.to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 impl Heat {
     /// A flow without packets so far, in `round`.
     pub(crate) const fn new(round: u32) -> Self {
-        Self { round, packets: 0, mean: 0, usual: 0, drift: 0, drift_rounds: 0, age: 0 }
+        let (usual, drift) = (Coarse::ZERO, Coarse::ZERO);
+        Self { packets: 0, mean: 0, usual, drift, round: low(round), drift_rounds: 0, age: 0 }
     }
 
     /// A flow of which `heat` is expected each round from `round` on.
@@ -51,7 +67,7 @@ impl Heat {
     /// The heat in `round`: packets expected in it, or those it has already had, times [`ONE`].
     pub(crate) fn at(mut self, round: u32) -> u64 {
         self.advance(round);
-        let so_far = if self.round == round { u64::from(self.packets) * ONE } else { 0 };
+        let so_far = u64::from(self.packets) * ONE;
         so_far.max(self.mean.into())
     }
 
@@ -60,7 +76,8 @@ impl Heat {
     pub(crate) fn sure_at(mut self, round: u32) -> u64 {
         self.advance(round);
         let mean = u64::from(self.mean);
-        mean.saturating_sub(2 * (mean * ONE / u64::from(self.age.max(1))).isqrt())
+        let age = u64::from(self.age & !BELOW).max(1);
+        mean.saturating_sub(2 * (mean * ONE / age).isqrt())
     }
 
     /// Counts `packets` in `round`.
@@ -71,8 +88,9 @@ impl Heat {
 
     /// Folds in the rounds before `round`.
     fn advance(&mut self, round: u32) {
-        let rounds = round.saturating_sub(self.round);
-        if rounds == 0 {
+        let rounds = u32::from(low(round).wrapping_sub(self.round));
+        if rounds == 0 || rounds > u32::from(u16::MAX - 8) {
+            // Nothing to fold in: counted in this round already, or in a later one.
             return;
         }
         if rounds > FORGET_ROUNDS {
@@ -86,7 +104,7 @@ impl Heat {
             }
             self.fold();
         }
-        self.round = round;
+        self.round = low(round);
     }
 
     /// Ends a round.
@@ -99,27 +117,32 @@ impl Heat {
             return;
         }
         let deviation = i64::from(count) - i64::from(self.mean);
-        let same_side = (deviation < 0) == (self.drift < 0);
+        let (known, is_below) = (self.age & !BELOW, self.age & BELOW != 0);
+        let same_side = (deviation < 0) == is_below;
+        let past = i64::from(self.drift.value());
         let (drift, rounds) = match same_side {
-            true => (i64::from(self.drift) + deviation, self.drift_rounds.saturating_add(1)),
-            false => (deviation, 1),
+            true => (past + deviation.abs(), self.drift_rounds.saturating_add(1)),
+            false => (deviation.abs(), 1),
         };
-        let chance = (u64::from(self.mean) * ONE).isqrt();
-        let allowed = 4 * u64::from(self.usual) + 3 * chance + ONE;
-        let usual = i64::from(self.usual);
-        self.usual = saturated(usual + (deviation.abs() - usual) / USUAL_ROUNDS);
-        if drift.unsigned_abs() > allowed {
-            self.mean = saturated(i64::from(self.mean) + drift / i64::from(rounds));
-            self.age = rounds.min(ROUNDS_MAX);
-            (self.drift, self.drift_rounds) = (0, 0);
+        let usual = i64::from(self.usual.value());
+        let unusual = drift - 4 * usual - ONE_I64;
+        // Beyond three standard deviations of a Poisson count.
+        let chance = 9 * i128::from(self.mean) * i128::from(ONE_I64);
+        let has_changed = unusual > 0 && i128::from(unusual) * i128::from(unusual) > chance;
+        self.usual = Coarse::new(saturated(usual + (deviation.abs() - usual) / USUAL_ROUNDS));
+        if has_changed {
+            let step = drift / i64::from(rounds);
+            self.mean = saturated(i64::from(self.mean) + if deviation < 0 { -step } else { step });
+            (self.age, self.drift, self.drift_rounds) = (rounds.min(ROUNDS_MAX), Coarse::ZERO, 0);
             return;
         }
-        self.age = (self.age + 1).min(ROUNDS_MAX);
+        let age = (known + 1).min(ROUNDS_MAX);
+        self.age = age | if deviation < 0 { BELOW } else { 0 };
         // Away from zero, so that a silent flow gets to it.
-        let age = i64::from(self.age);
+        let age = i64::from(age);
         let step = if deviation < 0 { (deviation - age + 1) / age } else { deviation / age };
         self.mean = saturated(i64::from(self.mean) + step);
-        self.drift = i32::try_from(drift).unwrap_or(if drift < 0 { i32::MIN } else { i32::MAX });
+        self.drift = Coarse::new(saturated(drift));
         self.drift_rounds = rounds;
     }
 }

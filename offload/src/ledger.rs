@@ -3,11 +3,14 @@
 use crate::entries::Entries;
 use crate::flows::{FlowIndex, FlowTable};
 use crate::heat::Heat;
+use crate::match_index::digest;
+use crate::sweeps::Sweeps;
 use crate::table::{Spot, Table};
 use crate::tally::TallyId;
 use crate::under_way::UnderWay;
 use crate::view::EntryState;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZero;
 use std::sync::Arc;
 use twinpath_flow::card::{
     Capabilities, Entry, EntryId, Epoch, FlowOp, Generation, OpTag, TableId,
@@ -26,33 +29,50 @@ pub(crate) enum Doom {
     /// At once.
     Now,
     /// When this generation is committed.
-    Until(Generation),
+    Until(Ending),
 }
 
-/// One entry.
+impl Doom {
+    /// At the commit of a generation.
+    pub(crate) const fn until(generation: Generation) -> Self {
+        Self::Until(Ending(generation.0.to_le_bytes()[0]))
+    }
+}
+
+/// A generation by its lowest byte: no commit is made while an entry of the one before waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending(u8);
+
+impl Ending {
+    /// The generation, the nearest to the one in force.
+    pub(crate) const fn generation(self, current: Generation) -> Generation {
+        let ahead = self.0.wrapping_sub(current.0.to_le_bytes()[0]).cast_signed();
+        Generation(current.0.wrapping_add_signed(ahead as i32))
+    }
+}
+
+/// One entry, in a cache line: a sweep of counters looks at all.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct EntryRecord {
-    pub(crate) id: EntryId,
+    pub(crate) id: NonZero<u32>,
     pub(crate) flow: FlowIndex,
     pub(crate) tally: TallyId,
     /// Index in the table's list of members.
     position: u32,
     pub(crate) counts: Counts,
-    /// When `counts` was true.
-    pub(crate) as_of: Time,
+    /// Its last packet in the card; when it was made, while there was none.
     pub(crate) last_hit: Time,
     pub(crate) heat: Heat,
-    /// What it matches under the table's mask, when that is only a part of its flow.
-    part: Option<Box<Line>>,
-    /// Of what it matches; [`Table::holder`] finds it by this.
-    digest: u32,
     pub(crate) doom: Option<Doom>,
     pub(crate) table: TableId,
     pub(crate) state: EntryState,
+    /// The sweep that saw it last, modulo 256.
+    pub(crate) swept: u8,
+    /// Whether it covers every packet of its flow.
+    pub(crate) whole: bool,
     /// Deletes refused so far.
     pub(crate) delete_refusals: u8,
-    /// Whether its flow sends nowhere.
-    pub(crate) drops: bool,
 }
 
 impl EntryRecord {
@@ -61,9 +81,9 @@ impl EntryRecord {
         self.state == EntryState::InCard && self.doom.is_none()
     }
 
-    /// Whether it covers every packet of its flow.
-    pub(crate) const fn whole(&self) -> bool {
-        self.part.is_none()
+    /// Identity.
+    pub(crate) const fn id(&self) -> EntryId {
+        EntryId(self.id.get())
     }
 }
 
@@ -97,7 +117,6 @@ pub(crate) struct Install {
     pub(crate) from: Generation,
     pub(crate) heat: Heat,
     pub(crate) tally: TallyId,
-    pub(crate) drops: bool,
 }
 
 /// A card that is up, as the host knows it.
@@ -108,8 +127,9 @@ pub(crate) struct Ledger {
     pub(crate) up_since: Time,
     pub(crate) tables: Vec<Table>,
     pub(crate) entries: Entries,
-    /// When the counts of the last complete sweep were true.
-    pub(crate) swept: Time,
+    /// What entries match that cover only a part of their flows.
+    parts: HashMap<EntryId, Line>,
+    pub(crate) sweeps: Sweeps,
     /// Operations not handed out yet. Bounded: `Add`s are not made beyond a limit, the others are
     /// at most a few per entry.
     queue: VecDeque<(FlowOp, Op)>,
@@ -140,7 +160,8 @@ impl Ledger {
             up_since: now,
             tables,
             entries: Entries::new(capacity),
-            swept: now,
+            parts: HashMap::new(),
+            sweeps: Sweeps::new(now),
             queue: VecDeque::new(),
             in_flight: UnderWay::new(next_tag),
             deferred: 0,
@@ -204,25 +225,25 @@ impl Ledger {
     /// Adds an entry, held if the card can. There must be identities left.
     pub(crate) fn add(&mut self, now: Time, install: Install) -> EntryId {
         let id = self.entries.next_id();
-        let Install { flow, spot, edit, ttl_threshold, from, heat, tally, drops } = install;
-        let digest = spot.digest;
-        let position = self.table_mut(spot.table).enter(id, digest);
+        let Install { flow, spot, edit, ttl_threshold, from, heat, tally } = install;
+        let position = self.table_mut(spot.table).enter(id, spot.digest);
+        if !spot.whole {
+            self.parts.insert(id, spot.value);
+        }
         self.entries.insert(EntryRecord {
-            id,
+            id: NonZero::new(id.0).expect("no entry is called 0"),
             flow,
             tally,
             position,
             counts: Counts::default(),
-            as_of: now,
             last_hit: now,
             heat,
-            part: (!spot.whole).then(|| Box::new(spot.value)),
-            digest,
             doom: None,
             table: spot.table,
             state: EntryState::Adding,
+            swept: self.sweeps.number(),
+            whole: spot.whole,
             delete_refusals: 0,
-            drops,
         });
         let matching = matching(spot.value, spot.mask);
         let entry = Entry { id, table: spot.table, matching, edit, ttl_threshold, from };
@@ -249,19 +270,29 @@ impl Ledger {
 
     /// What an entry matches.
     pub(crate) fn matching(&self, entry: &EntryRecord, flows: &FlowTable) -> Option<MaskedKey> {
-        let Some(part) = &entry.part else {
+        if entry.whole {
             let whole = &flows.get(entry.flow)?.flow.matching;
             return Some(matching(whole.value.head, whole.mask.head));
-        };
-        Some(matching(**part, self.table(entry.table).mask_line()?))
+        }
+        let part = self.parts.get(&entry.id())?;
+        Some(matching(*part, self.table(entry.table).mask_line()?))
     }
 
     /// The entry that matches just what a spot is for.
     pub(crate) fn holder(&self, spot: &Spot, flows: &FlowTable) -> Option<&EntryRecord> {
-        let id = self.table(spot.table).holder(spot.digest)?;
-        let entry = self.entries.get(&id)?;
         // Equal digests of unequal matches are possible.
-        (self.matching(entry, flows)? == matching(spot.value, spot.mask)).then_some(entry)
+        let is_it = |id: EntryId| {
+            let matched = self.entries.get(&id).and_then(|entry| self.matching(entry, flows));
+            matched
+                .is_some_and(|found| found.value.head == spot.value && found.mask.head == spot.mask)
+        };
+        let id = self.table(spot.table).holder(spot.digest, is_it)?;
+        self.entries.get(&id)
+    }
+
+    /// When the counts of an entry were true.
+    pub(crate) fn as_of(&self, entry: &EntryRecord) -> Time {
+        self.sweeps.time(entry.swept).max(entry.last_hit)
     }
 
     /// Lets a held entry serve.
@@ -273,11 +304,13 @@ impl Ledger {
     }
 
     /// Takes an entry out as its doom says.
-    pub(crate) fn delete(&mut self, id: EntryId) {
+    pub(crate) fn delete(&mut self, current: Generation, id: EntryId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.state = EntryState::Deleting;
         let until = match entry.doom {
-            Some(Doom::Until(generation)) if self.capabilities.generations => Some(generation),
+            Some(Doom::Until(ending)) if self.capabilities.generations => {
+                Some(ending.generation(current))
+            }
             _ => None,
         };
         self.make(Op::Delete(id, until), |tag| FlowOp::Delete { tag, id, until });
@@ -308,10 +341,13 @@ impl Ledger {
     }
 
     /// Forgets an entry that the card does not hold any more.
-    pub(crate) fn forget(&mut self, id: EntryId) -> Option<EntryRecord> {
+    pub(crate) fn forget(&mut self, id: EntryId, flows: &FlowTable) -> Option<EntryRecord> {
+        let matched = self.entries.get(&id).and_then(|entry| self.matching(entry, flows));
         let entry = self.entries.remove(id)?;
+        self.parts.remove(&id);
+        let digest = matched.map_or(0, |matched| digest(&matched.value.head, &matched.mask.head));
         let table = &mut self.tables[usize::from(entry.table.0)];
-        if let Some(moved) = table.leave(id, entry.position, entry.digest)
+        if let Some(moved) = table.leave(id, entry.position, digest)
             && let Some(other) = self.entries.get_mut(&moved)
         {
             other.position = entry.position;

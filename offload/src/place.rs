@@ -10,7 +10,7 @@ use crate::express::{Spots, spots};
 use crate::flows::{FlowIndex, FlowRecord, Stage};
 use crate::heat::{Heat, ONE};
 use crate::io::ResetCause;
-use crate::ledger::{EntryRecord, Install};
+use crate::ledger::Install;
 use crate::table::{Mask, Spot};
 use crate::view::EntryState;
 use crate::why::WhyNot;
@@ -110,7 +110,7 @@ impl Engine {
         let outcome = self.place(index, key, pay);
         let now = self.now;
         if let (Err(why_not), Some(record)) = (outcome, self.flows.get_mut(index))
-            && record.entries.is_empty()
+            && record.entries().is_empty()
             && record.retry_at() <= now
         {
             record.explain(now, Some(why_not));
@@ -131,7 +131,7 @@ impl Engine {
         self.spare = options;
         let spot = spot.ok_or(WhyNot::TableFull)?;
         let Some(record) = self.flows.get(index) else { return Err(WhyNot::Stale) };
-        if !spot.whole && record.entries.len() >= self.settings.specialisations {
+        if !spot.whole && record.entries().len() >= self.settings.specialisations {
             let most = u32::try_from(self.settings.specialisations).unwrap_or(u32::MAX);
             return Err(WhyNot::Specialisations(most));
         }
@@ -196,7 +196,7 @@ impl Engine {
             return Err(WhyNot::CardDown);
         };
         let serving = |id| ledger.entries.get(id).filter(|e| e.state != EntryState::Deleting);
-        if record.entries.iter().filter_map(serving).any(EntryRecord::whole) {
+        if record.entries().iter().filter_map(serving).any(|entry| entry.whole) {
             return Ok(None);
         }
         let mask = record.flow.matching.mask.head;
@@ -245,14 +245,14 @@ impl Engine {
             return Err(WhyNot::CardDown);
         }
         let (ttl_threshold, from) = (record.flow.ttl_threshold, record.from);
-        let (tally, drops) = (record.tally, record.flow.is_drop());
-        let install = Install { flow: index, spot, edit, ttl_threshold, from, heat, tally, drops };
+        let tally = record.tally;
+        let install = Install { flow: index, spot, edit, ttl_threshold, from, heat, tally };
         let id = ledger.add(self.now, install);
         let counts = ledger.capabilities.counters;
-        if record.entries.is_empty() {
+        if record.entries().is_empty() {
             record.explain(self.now, Some(WhyNot::Pending));
         }
-        record.entries.push(id);
+        record.enter(id);
         if spot.whole {
             record.forget_seen();
         }

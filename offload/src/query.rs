@@ -74,7 +74,7 @@ impl Engine {
     fn serves(&self, record: &FlowRecord) -> bool {
         let Some(ledger) = self.ledger.as_ref() else { return false };
         record
-            .entries
+            .entries()
             .iter()
             .any(|id| ledger.entries.get(id).is_some_and(|entry| entry.state == EntryState::InCard))
     }
@@ -82,15 +82,15 @@ impl Engine {
     /// Whether an entry serves every packet of the flow.
     pub(crate) fn is_whole(&self, record: &FlowRecord) -> bool {
         let Some(ledger) = self.ledger.as_ref() else { return false };
-        let entries = record.entries.iter().filter_map(|id| ledger.entries.get(id));
-        entries.filter(|entry| entry.state == EntryState::InCard).any(EntryRecord::whole)
+        let entries = record.entries().iter().filter_map(|id| ledger.entries.get(id));
+        entries.filter(|entry| entry.state == EntryState::InCard).any(|entry| entry.whole)
     }
 
     /// What is expected of a flow, in software and card.
     fn packets_per_second(&self, record: &FlowRecord) -> u64 {
         let round = self.rounds.number;
         let entry = |id| self.ledger.as_ref()?.entries.get(id).map(|entry| entry.heat.at(round));
-        let inside: u64 = record.entries.iter().filter_map(entry).sum();
+        let inside: u64 = record.entries().iter().filter_map(entry).sum();
         let interval = self.settings.sweep_interval.as_micros().max(1);
         let heat = u128::from(inside.max(record.heat.at(round))) * 1_000_000;
         u64::try_from(heat / interval / u128::from(crate::heat::ONE)).unwrap_or(u64::MAX)
@@ -122,7 +122,7 @@ impl Engine {
     /// Entries that are in the ledger.
     fn entries_of<'a>(&'a self, record: &'a FlowRecord) -> impl Iterator<Item = &'a EntryRecord> {
         let ledger = self.ledger.as_ref();
-        record.entries.iter().filter_map(move |id| ledger?.entries.get(id))
+        record.entries().iter().filter_map(move |id| ledger?.entries.get(id))
     }
 
     /// When the last packet of a flow passed.
@@ -139,7 +139,7 @@ impl Engine {
             if entries.iter().any(|entry| serving(&entry)) { Place::Card } else { Place::Software };
         let mask = record.flow.matching.mask;
         let whole = entries.iter().filter(serving).any(|entry| entry.matching.mask == mask);
-        let card = entries.iter().fold(record.card, |sum, entry| sum + entry.counts);
+        let card = entries.iter().fold(record.card(), |sum, entry| sum + entry.counts);
         let mut counts = self.split(card, record.card_unknown, record.software);
         if let Some(card) = counts.card.as_mut().filter(|_| entries.is_empty()) {
             card.as_of = self.now;
@@ -153,7 +153,7 @@ impl Engine {
             since: record.since,
             created: record.created,
             last_used: Some(self.last_used(record)),
-            last_error: record.trouble.as_ref().map(|trouble| trouble.last_error),
+            last_error: record.last_error(),
             counts,
             heat: self.packets_per_second(record),
             entries,
@@ -162,7 +162,7 @@ impl Engine {
 
     fn entry_view(&self, entry: &EntryRecord) -> Option<EntryView> {
         Some(EntryView {
-            id: entry.id,
+            id: entry.id(),
             table: entry.table,
             matching: self.ledger.as_ref()?.matching(entry, &self.flows)?,
             state: entry.state,

@@ -1,10 +1,12 @@
 //! One table of the card as the ledger knows it, and where in it a flow could be.
 
 use crate::cold::Cold;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher as _};
+use crate::match_index::MatchIndex;
 use twinpath_flow::card::{EntryId, TableCaps, TableId, TableKind};
 use twinpath_flow::key::Line;
+
+/// Members for which there is memory at least.
+const MEMBERS_MIN: usize = 64;
 
 /// A place for a flow, or for some of its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +17,7 @@ pub(crate) struct Spot {
     /// Whether it covers every packet of the flow.
     pub(crate) whole: bool,
     /// Of value and mask.
-    pub(crate) digest: u32,
-}
-
-/// A digest of what an entry matches.
-pub(crate) fn digest(value: &Line, mask: &Line) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    for word in value.words().into_iter().chain(mask.words()).filter(|word| *word != 0) {
-        hasher.write_u64(word);
-    }
-    let wide = hasher.finish();
-    u32::try_from((wide ^ wide >> 32) & u64::from(u32::MAX)).expect("masked")
+    pub(crate) digest: u64,
 }
 
 /// State of an exact table's mask.
@@ -54,8 +46,8 @@ pub(crate) struct Table {
     pub(crate) past_masks: Line,
     /// Entries in it, under way included.
     pub(crate) members: Vec<EntryId>,
-    /// By digest of what they match.
-    taken: HashMap<u32, EntryId>,
+    /// By what they match.
+    index: MatchIndex,
     /// Its coldest entries.
     pub(crate) cold: Cold,
 }
@@ -64,12 +56,12 @@ impl Table {
     pub(crate) fn new(caps: TableCaps) -> Self {
         let limit = caps.capacity as usize;
         Self {
+            index: MatchIndex::new(caps.capacity),
             caps,
             mask: Mask::None,
             limit,
             past_masks: Line::ZERO,
             members: Vec::new(),
-            taken: HashMap::new(),
             cold: Cold::default(),
         }
     }
@@ -84,9 +76,13 @@ impl Table {
         self.members.len() < if self.is_ternary() { self.limit / 2 } else { self.limit }
     }
 
-    /// The entry of this digest, if any: what it matches is to be looked at.
-    pub(crate) fn holder(&self, digest: u32) -> Option<EntryId> {
-        self.taken.get(&digest).copied()
+    /// The entry of this digest of which `is_it` says that it matches.
+    pub(crate) fn holder(
+        &self,
+        digest: u64,
+        is_it: impl FnMut(EntryId) -> bool,
+    ) -> Option<EntryId> {
+        self.index.find(digest, is_it)
     }
 
     /// Whether it is an exact table without a mask.
@@ -128,19 +124,19 @@ impl Table {
         }
     }
 
-    pub(crate) fn enter(&mut self, id: EntryId, digest: u32) -> u32 {
-        // Of two with one digest only the first is found. The other may then be made twice, which
-        // wastes a place and no more.
-        self.taken.entry(digest).or_insert(id);
+    pub(crate) fn enter(&mut self, id: EntryId, digest: u64) -> u32 {
+        self.index.add(digest, id);
+        if self.members.len() == self.members.capacity() {
+            // By an eighth: twice as much memory would mostly be for nobody.
+            self.members.reserve_exact(self.members.len() / 8 + MEMBERS_MIN);
+        }
         self.members.push(id);
         u32::try_from(self.members.len() - 1).expect("no more than identities")
     }
 
     /// Takes out the member at `position`; the one that moved there, if any.
-    pub(crate) fn leave(&mut self, id: EntryId, position: u32, digest: u32) -> Option<EntryId> {
-        if self.taken.get(&digest) == Some(&id) {
-            self.taken.remove(&digest);
-        }
+    pub(crate) fn leave(&mut self, id: EntryId, position: u32, digest: u64) -> Option<EntryId> {
+        self.index.remove(digest, id);
         let position = position as usize;
         self.members.swap_remove(position);
         if self.members.is_empty() && matches!(self.mask, Mask::Draining(_)) {

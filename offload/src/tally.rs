@@ -1,5 +1,5 @@
 //! Counts by list of rules: flows with the same rules share a tally, so that a sweep adds up a few
-//! sums and not every rule of every flow.
+//! sums and not every rule of every flow. Flows that send nowhere have tallies of their own.
 
 use crate::rule_book::RuleBook;
 use std::collections::HashMap;
@@ -15,6 +15,8 @@ pub(crate) struct TallyId(u32);
 #[derive(Debug)]
 struct Tally {
     rules: Arc<[RuleId]>,
+    /// Whether its flows send nowhere.
+    drops: bool,
     /// Flows that have it.
     flows: u32,
     /// Of the card, not yet added to the rules.
@@ -25,7 +27,8 @@ struct Tally {
 /// All lists of rules that flows have.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    by_rules: HashMap<Arc<[RuleId]>, TallyId>,
+    /// Of flows that send somewhere, and of those that do not.
+    by_rules: [HashMap<Arc<[RuleId]>, TallyId>; 2],
     tallies: Vec<Tally>,
     free: Vec<TallyId>,
     /// Tallies with counts to be added.
@@ -35,17 +38,22 @@ pub(crate) struct Tallies {
 }
 
 impl Tallies {
-    /// The tally of a new flow with these rules.
-    pub(crate) fn join(&mut self, rules: &[RuleId]) -> TallyId {
-        let last = self.last.filter(|id| *self.rules(*id).as_ref() == *rules);
-        if let Some(id) = last.or_else(|| self.by_rules.get(rules).copied()) {
+    /// The tally of a new flow with these rules, that sends nowhere or somewhere.
+    pub(crate) fn join(&mut self, rules: &[RuleId], drops: bool) -> TallyId {
+        let is_it = |id: &TallyId| {
+            let tally = &self.tallies[id.0 as usize];
+            tally.drops == drops && *tally.rules == *rules
+        };
+        let last = self.last.filter(is_it);
+        let known = || self.by_rules[usize::from(drops)].get(rules).copied();
+        if let Some(id) = last.or_else(known) {
             self.at(id).flows += 1;
             self.last = Some(id);
             return id;
         }
         let rules: Arc<[RuleId]> = rules.into();
         let (counts, used) = (Counts::default(), Time::default());
-        let tally = Tally { rules: Arc::clone(&rules), flows: 1, counts, used };
+        let tally = Tally { rules: Arc::clone(&rules), drops, flows: 1, counts, used };
         let id = if let Some(id) = self.free.pop() {
             *self.at(id) = tally;
             id
@@ -53,7 +61,7 @@ impl Tallies {
             self.tallies.push(tally);
             TallyId(u32::try_from(self.tallies.len() - 1).expect("no more than flows"))
         };
-        self.by_rules.insert(rules, id);
+        self.by_rules[usize::from(drops)].insert(rules, id);
         id
     }
 
@@ -62,8 +70,8 @@ impl Tallies {
         let tally = self.at(id);
         tally.flows -= 1;
         if tally.flows == 0 {
-            let rules = std::mem::take(&mut tally.rules);
-            self.by_rules.remove(&rules);
+            let (rules, drops) = (std::mem::take(&mut tally.rules), tally.drops);
+            self.by_rules[usize::from(drops)].remove(&rules);
             self.last = None;
             self.free.push(id);
         }
@@ -89,11 +97,15 @@ impl Tallies {
         }
     }
 
-    /// Takes all that was added to the rules.
-    pub(crate) fn settle(&mut self, rules: &mut RuleBook) {
+    /// Takes all that was added to the rules; what flows that send nowhere counted of it.
+    pub(crate) fn settle(&mut self, rules: &mut RuleBook) -> Counts {
+        let mut dropped = Counts::default();
         for id in self.touched.drain(..) {
             let tally = &mut self.tallies[id.0 as usize];
             let (counts, used) = (std::mem::take(&mut tally.counts), tally.used);
+            if tally.drops {
+                dropped += counts;
+            }
             for rule in tally.rules.iter() {
                 if let Some(record) = rules.get_mut(*rule) {
                     record.card += counts;
@@ -101,5 +113,6 @@ impl Tallies {
                 }
             }
         }
+        dropped
     }
 }

@@ -101,10 +101,10 @@ pub enum ActionLack {
     Tci,
     /// Physical outputs.
     #[error("{0} outputs")]
-    Outputs(usize),
+    Outputs(u32),
     /// Tunnel outputs.
     #[error("{0} tunnel outputs")]
-    TunnelOutputs(usize),
+    TunnelOutputs(u32),
     /// The same port twice.
     #[error("output to port {} twice", .0.0)]
     RepeatedOutput(PortNo),

@@ -9,7 +9,7 @@ use twinpath_abi::memory::SharedMemory;
 use twinpath_abi::register::{self, BAR_BYTES};
 use twinpath_flow::card::{
     CounterSink, Done, Entry, EntryCounts, EntryId, Event, FlowOp, Found, Generation, OpTag,
-    Reason, Refusal, RxMeta, TableId,
+    Reason, Refusal, RxMeta, Sweep, TableId,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
@@ -55,7 +55,8 @@ pub enum Planting {
 struct Nobody;
 
 impl CounterSink for Nobody {
-    fn entry(&mut self, _: EntryCounts) {}
+    fn begin(&mut self, _: Time, _: &Sweep) {}
+    fn entry(&mut self, _: &EntryCounts) {}
 }
 
 impl std::fmt::Debug for BenchCard {

@@ -143,6 +143,10 @@ impl<B: Bus> Active<B> {
     /// Extends the 32-bit positions of a completion and checks them: they never go back, and the
     /// card cannot deliver more than the ring holds beyond what was taken.
     fn fence(&mut self, completion: &Completion) -> Result<Fence, DeathCause> {
+        if completion.delivered == self.delivered_low {
+            // As at the last completion; the bound has only grown.
+            return Ok(Fence { delivered: self.delivered });
+        }
         let mut fence = Fence::default();
         let positions = self.delivered.iter_mut().zip(completion.delivered);
         for (queue, (position, low)) in positions.enumerate() {
@@ -154,6 +158,7 @@ impl<B: Bus> Active<B> {
             }
             fence.delivered[queue] = *position;
         }
+        self.delivered_low = completion.delivered;
         Ok(fence)
     }
 

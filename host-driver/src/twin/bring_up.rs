@@ -294,6 +294,7 @@ impl<B: Bus + 'static> Twin<B> {
             missing: Vec::new(),
             inspected: (0, 0),
             delivered: [0; QUEUES_MAX],
+            delivered_low: [0; QUEUES_MAX],
             card_epoch: self.bus.read32(register::EPOCH.offset),
             setup: Setup::default(),
             moves: Vec::new(),

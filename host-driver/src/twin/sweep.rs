@@ -12,7 +12,7 @@ use twinpath_abi::command::Command;
 use twinpath_abi::completion::NEVER;
 use twinpath_abi::entry::NO_ENTRY;
 use twinpath_abi::sweep::{RECORD_BYTES, Record};
-use twinpath_flow::card::{CounterSink, EntryCounts};
+use twinpath_flow::card::{CounterSink, EntryCounts, Epoch, Sweep};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::time::Time;
 
@@ -71,14 +71,17 @@ impl<B: Bus> Active<B> {
         in_use.count()
     }
 
-    /// Reports a sweep that has arrived, and whether it was complete.
+    /// Reports a sweep that has arrived.
     pub(super) fn report(
         &mut self,
         bus: &B,
-        clock: &CardClock,
+        (now, epoch, clock): (Time, Epoch, &CardClock),
         sink: &mut dyn CounterSink,
-    ) -> Option<(Time, bool)> {
+    ) -> Option<Sweep> {
         let SweepState::Arrived { as_of, written, asked } = self.sweep else { return None };
+        let as_of = clock.host_time(as_of).min(now);
+        let sweep = Sweep { as_of, epoch, complete: written == asked };
+        sink.begin(now, &sweep);
         let mut bytes = [0; CHUNK as usize * RECORD_BYTES];
         for first in (0..written).step_by(CHUNK as usize) {
             let count = CHUNK.min(written - first);
@@ -89,7 +92,7 @@ impl<B: Bus> Active<B> {
                 let record = Record::decode(record);
                 let Some(known) = self.roster.record(index) else { continue };
                 if known.id.0 == record.entry {
-                    sink.entry(counts(known.id, &record, clock));
+                    sink.entry(&counts(known.id, &record, clock));
                 } else if known.life == Life::Live
                     && known.born != self.sweeps_asked
                     && self.missing.len() < MISSING_MAX
@@ -99,7 +102,7 @@ impl<B: Bus> Active<B> {
             }
         }
         self.sweep = SweepState::Idle;
-        Some((clock.host_time(as_of), written == asked))
+        Some(sweep)
     }
 
     /// Asks for the next sweep, unless one is under way or the ring is full.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use twinpath_abi::memory::SharedMemory;
 use twinpath_flow::card::{
     CounterSink, Done, Entry, EntryCounts, EntryId, Event, FlowOp, Generation, OpTag, Refusal,
-    TableId,
+    Sweep, TableId,
 };
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
@@ -150,7 +150,9 @@ fn entry(table: u8, id: u32, address: u32) -> Entry {
 struct Seen(Vec<EntryCounts>);
 
 impl CounterSink for Seen {
-    fn entry(&mut self, counts: EntryCounts) {
-        self.0.push(counts);
+    fn begin(&mut self, _: Time, _: &Sweep) {}
+
+    fn entry(&mut self, counts: &EntryCounts) {
+        self.0.push(*counts);
     }
 }

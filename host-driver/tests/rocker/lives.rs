@@ -172,7 +172,11 @@ fn an_interrupt_comes_again_after_each_burst() {
 fn counters_stay_unknown() {
     struct Nothing;
     impl twinpath_flow::card::CounterSink for Nothing {
-        fn entry(&mut self, counts: twinpath_flow::card::EntryCounts) {
+        fn begin(&mut self, _: Time, sweep: &Sweep) {
+            panic!("{sweep:?}");
+        }
+
+        fn entry(&mut self, counts: &twinpath_flow::card::EntryCounts) {
             panic!("{counts:?}");
         }
     }

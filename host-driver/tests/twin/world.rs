@@ -38,8 +38,10 @@ impl RxSink for Frames {
 pub(crate) struct Counted(pub Vec<EntryCounts>);
 
 impl CounterSink for Counted {
-    fn entry(&mut self, counts: EntryCounts) {
-        self.0.push(counts);
+    fn begin(&mut self, _: Time, _: &Sweep) {}
+
+    fn entry(&mut self, counts: &EntryCounts) {
+        self.0.push(*counts);
     }
 }
 

@@ -54,8 +54,9 @@ fn impossible_counters_are_rejected_and_told() {
     let before = world.engine.totals().flows;
     for (packets, fault) in [(0, CounterFault::Backwards), (u64::MAX >> 8, CounterFault::TooFast)] {
         let reading = reading(&world, packets);
-        world.engine.entry(reading);
         let sweep = Sweep { as_of: world.now, epoch: Epoch(1), complete: true };
+        world.engine.begin(world.now, &sweep);
+        world.engine.entry(&reading);
         world.tell(Input::Swept(sweep));
         let told = EngineEvent::CounterRejected { entry: reading.id, fault };
         assert!(world.events.contains(&told), "{told}");
@@ -69,8 +70,9 @@ fn a_sweep_of_another_epoch_counts_nothing() {
     world.sweep();
     let before = world.engine.totals().flows.total();
     let reading = reading(&world, 1000);
-    world.engine.entry(reading);
     let sweep = Sweep { as_of: world.now, epoch: Epoch(9), complete: true };
+    world.engine.begin(world.now, &sweep);
+    world.engine.entry(&reading);
     world.tell(Input::Swept(sweep));
     assert_eq!(world.engine.totals().flows.total(), before);
 }

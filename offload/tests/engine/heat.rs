@@ -89,10 +89,11 @@ impl Bench {
     }
 
     fn sweep(&mut self) {
-        for (id, (_, counts)) in &self.entries {
-            self.engine.entry(EntryCounts { id: *id, counts: *counts, last_hit: None });
-        }
         let sweep = Sweep { as_of: self.now, epoch: Epoch(1), complete: true };
+        self.engine.begin(self.now, &sweep);
+        for (id, (_, counts)) in &self.entries {
+            self.engine.entry(&EntryCounts { id: *id, counts: *counts, last_hit: None });
+        }
         self.tell(Input::Swept(sweep));
     }
 

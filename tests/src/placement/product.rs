@@ -163,10 +163,12 @@ impl Product {
     }
 
     fn sweep(&mut self) {
+        let sweep = Sweep { as_of: self.now, epoch: Epoch(1), complete: true };
+        self.engine.begin(self.now, &sweep);
         for (id, (_, counts)) in &self.entries {
-            self.engine.entry(EntryCounts { id: *id, counts: *counts, last_hit: None });
+            self.engine.entry(&EntryCounts { id: *id, counts: *counts, last_hit: None });
         }
-        self.tell(Input::Swept(Sweep { as_of: self.now, epoch: Epoch(1), complete: true }));
+        self.tell(Input::Swept(sweep));
     }
 
     fn report(&mut self) {

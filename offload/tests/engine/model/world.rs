@@ -151,8 +151,9 @@ impl World {
 
     pub(crate) fn sweep(&mut self) {
         let Some(card) = self.card.as_mut() else { return self.tell(Input::SweepFailed) };
-        card.sweep(self.now, |counts| self.engine.entry(counts));
         let sweep = Sweep { as_of: self.now, epoch: self.epoch, complete: true };
+        self.engine.begin(self.now, &sweep);
+        card.sweep(self.now, |counts| self.engine.entry(&counts));
         self.tell(Input::Swept(sweep));
     }
 
