@@ -164,6 +164,11 @@ impl<M: CardMemory> Card<M> {
         self.holds.frames()
     }
 
+    /// Table, place and id of every entry it holds, for those who look into it from outside.
+    pub fn entries(&self) -> impl Iterator<Item = (u8, u32, u32)> {
+        self.tables.entries()
+    }
+
     /// The profile.
     #[must_use]
     pub fn profile(&self) -> &Profile {

@@ -170,6 +170,15 @@ impl Tables {
         self.counters[counter]
     }
 
+    /// Table, place and id of every entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u8, u32, u32)> {
+        (0_u8..).zip(&self.tables).flat_map(|(table, entries)| {
+            let used = move |place: &u32| entries.state(*place) != State::Empty;
+            let id = move |place| (table, place, word32(entries.entry(place), field::ID));
+            (0..entries.places()).filter(used).map(id)
+        })
+    }
+
     /// Number of counters.
     pub(crate) fn counter_count(&self) -> u32 {
         u32::try_from(self.counters.len()).expect("the profile's capacity is a u32")

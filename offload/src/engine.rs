@@ -177,7 +177,6 @@ impl Engine {
                 self.rounds.card_done = true;
             }
             Input::Mirrored(sample) => self.mirrored(sample),
-            Input::SamplesLost => self.shadow.forget(),
             Input::Fence(fence) => self.fence(&fence),
             Input::PipelineChange { generation, pipeline, stale } => {
                 self.pipeline_change(generation, pipeline, &stale);

@@ -85,8 +85,6 @@ pub enum Input {
     SweepFailed,
     /// A sample of what the card forwarded.
     Mirrored(Box<Sample>),
-    /// Samples did not come whole: what was awaited of them will not come.
-    SamplesLost,
     /// How far every worker has processed received frames and sent their results: the minimum over
     /// workers, per queue.
     Fence(Fence),

@@ -33,6 +33,7 @@ pub mod reconcile;
 mod round;
 mod rule_book;
 pub mod rules;
+mod sampled;
 mod seen;
 pub mod shadow;
 mod slab;

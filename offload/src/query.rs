@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::flows::FlowRecord;
-use crate::ledger::EntryRecord;
+use crate::ledger::{EntryRecord, Ledger};
 use crate::rule_book::RuleRecord;
 use crate::view::{
     Counted, EntryState, EntryView, FlowView, Place, RuleView, Split, TableView, Totals,
@@ -48,6 +48,13 @@ impl Engine {
             used: u32::try_from(table.members.len()).unwrap_or(u32::MAX),
         };
         self.ledger.as_ref().map_or_else(Vec::new, |l| l.tables.iter().map(view).collect())
+    }
+
+    /// Operations on the card that were made and have not ended; those that end with a later commit
+    /// do not count.
+    #[must_use]
+    pub fn operations_under_way(&self) -> usize {
+        self.ledger.as_ref().map_or(0, Ledger::backlog)
     }
 
     /// Sums. Looks at every flow.

@@ -16,6 +16,8 @@ const PARTS_MAX: usize = 80;
 /// What the card made of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
+    /// Its number: each sample's is one more than that of the sample before.
+    pub number: u32,
     /// The entry that decided it.
     pub entry: EntryId,
     /// Physical port it came in on.
@@ -108,8 +110,6 @@ pub struct ShadowTotals {
 pub struct Assembly {
     sample: u32,
     sent: Vec<(PortNo, Vec<u8>)>,
-    /// Whether parts of an unfinished sample were thrown away since asked last.
-    broken: bool,
 }
 
 impl Assembly {
@@ -123,7 +123,6 @@ impl Assembly {
         frame: Vec<u8>,
     ) -> Option<Sample> {
         if self.sample != mirrored.sample {
-            self.broken |= !self.sent.is_empty();
             self.sent.clear();
             self.sample = mirrored.sample;
         }
@@ -136,9 +135,9 @@ impl Assembly {
             }
             MirrorPart::Received { sent, order, counts } => {
                 let frames = std::mem::take(&mut self.sent);
-                self.broken |= frames.len() != usize::from(sent);
                 let (entry, port, generation) = from;
                 (frames.len() == usize::from(sent)).then_some(Sample {
+                    number: mirrored.sample,
                     entry,
                     port,
                     generation,
@@ -149,11 +148,6 @@ impl Assembly {
                 })
             }
         }
-    }
-
-    /// Whether a sample was lost since the last call.
-    pub fn take_broken(&mut self) -> bool {
-        std::mem::take(&mut self.broken)
     }
 }
 
@@ -197,12 +191,9 @@ mod tests {
         assert_eq!(assembly.take(sent(1, 2), FROM, vec![1]), None);
         let sample = assembly.take(end(1, 1), FROM, vec![9]).unwrap();
         assert_eq!((sample.sent, sample.received), (vec![(PortNo(2), vec![1])], vec![9]));
-        assert!(!assembly.take_broken());
         assert_eq!(assembly.take(sent(2, 2), FROM, vec![1]), None);
         assert!(assembly.take(end(3, 0), FROM, vec![9]).is_some(), "a drop");
-        assert!(assembly.take_broken(), "sample 2 has no end");
         assert_eq!(assembly.take(end(4, 2), FROM, vec![9]), None, "two parts are missing");
-        assert!(assembly.take_broken());
     }
 
     #[test]

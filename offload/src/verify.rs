@@ -8,17 +8,15 @@ use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::io::Output;
 use crate::ledger::Doom;
+use crate::sampled::Sampled;
 use crate::shadow::{Divergence, Finding, Sample, ShadowTotals, judge_frames};
 use crate::why::WhyNot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 use twinpath_flow::card::{EntryId, MirrorOrder};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::parse::parse;
 use twinpath_flow::time::Time;
-
-/// Entries whose next sample is awaited at most.
-const AWAITED_MAX: usize = 64;
 
 /// Samples that wait at most; with frames of 64 bytes about 5 MB.
 const WAITING_MAX: usize = 16_384;
@@ -35,8 +33,7 @@ pub(crate) struct Shadow {
     /// Samples judged in a second at most.
     per_second: u32,
     totals: ShadowTotals,
-    /// Counts of entries whose next frame will be mirrored too.
-    awaited: HashMap<EntryId, Counts>,
+    sampled: Sampled,
     /// Samples to judge, each with what its entry should have counted if that is known.
     waiting: VecDeque<(Box<Sample>, Option<Counts>)>,
     /// When samples were judged last.
@@ -48,15 +45,15 @@ impl Shadow {
         Self {
             per_second,
             totals: ShadowTotals::default(),
-            awaited: HashMap::new(),
+            sampled: Sampled::new(),
             waiting: VecDeque::new(),
             judged: Time::default(),
         }
     }
 
-    /// Forgets which samples are awaited.
+    /// Forgets which samples came: their numbers begin anew.
     pub(crate) fn forget(&mut self) {
-        self.awaited.clear();
+        self.sampled.clear();
     }
 
     /// What was done so far.
@@ -67,7 +64,7 @@ impl Shadow {
     /// Puts a sample behind the others, or skips it.
     fn take(&mut self, sample: Box<Sample>) {
         let expected = self.expected_counts(&sample);
-        self.await_successor(&sample);
+        self.sampled.note(&sample);
         let room = match sample.order {
             _ if self.per_second == 0 => 0,
             MirrorOrder::First => WAITING_MAX,
@@ -109,24 +106,13 @@ impl Shadow {
     }
 
     /// What the entry should have counted; `None` when that is not known.
-    fn expected_counts(&mut self, sample: &Sample) -> Option<Counts> {
+    fn expected_counts(&self, sample: &Sample) -> Option<Counts> {
         let one = Counts::one(sample.received.len());
         match sample.order {
             MirrorOrder::First => Some(one),
-            MirrorOrder::Successor => self.awaited.remove(&sample.entry).map(|last| last + one),
+            MirrorOrder::Successor => self.sampled.before(sample).map(|last| last + one),
             MirrorOrder::Sampled => None,
         }
-    }
-
-    fn await_successor(&mut self, sample: &Sample) {
-        if sample.order == MirrorOrder::Successor {
-            return;
-        }
-        if self.awaited.len() >= AWAITED_MAX {
-            // Of entries that are gone, or have no more packets.
-            self.awaited.clear();
-        }
-        self.awaited.insert(sample.entry, sample.counts);
     }
 }
 
@@ -164,6 +150,8 @@ impl Engine {
             return;
         }
         self.shadow.totals.judged += 1;
+        // Samples of other queues may have come meanwhile.
+        let counts = counts.or_else(|| self.shadow.expected_counts(&sample));
         let counted = counts.filter(|expected| *expected != sample.counts);
         let divergence =
             judge_frames(&sample, &self.pipeline).or_else(|| self.judge_match(&sample)).or_else(
@@ -210,6 +198,7 @@ mod tests {
 
     fn sample(entry: u32, order: MirrorOrder) -> Box<Sample> {
         Box::new(Sample {
+            number: 1,
             entry: EntryId(entry),
             port: PortNo(1),
             generation: Generation(0),
@@ -254,16 +243,5 @@ mod tests {
         let mut off = Shadow::new(0);
         off.take(sample(1, MirrorOrder::First));
         assert_eq!((off.due(), off.totals.skipped), (None, 1));
-    }
-
-    #[test]
-    fn a_successor_counts_one_more_than_the_sample_before() {
-        let mut shadow = Shadow::new(1_000);
-        shadow.take(sample(5, MirrorOrder::Sampled));
-        shadow.take(sample(5, MirrorOrder::Successor));
-        shadow.take(sample(6, MirrorOrder::Successor));
-        let expected: Vec<_> = shadow.waiting.iter().map(|(_, expected)| *expected).collect();
-        let one_more = Some(Counts { packets: 10, bytes: 600 });
-        assert_eq!(expected, [None, one_more, None]);
     }
 }

@@ -12,6 +12,7 @@
 //! - [`traffic`]: senders and receivers inside them.
 //! - [`placement`]: the benchmark of which flows live in the card.
 //! - [`readings`]: specification, software path and card in one random world.
+//! - [`world`]: the seeded world; `./check world`.
 //! - [`tool`]: other programs; a missing one is a failure with its remedy.
 
 #![expect(clippy::missing_panics_doc, reason = "a test harness panics where a test fails")]
@@ -30,3 +31,4 @@ pub mod placement;
 pub mod readings;
 pub mod tool;
 pub mod traffic;
+pub mod world;

@@ -77,6 +77,11 @@ impl Brain {
         &self.pipeline
     }
 
+    /// The change under way: its generation and the rules then in force.
+    pub const fn pending(&self) -> Option<&(Generation, Arc<Pipeline>)> {
+        self.pending.as_ref()
+    }
+
     /// The newest generation: in force, or being prepared.
     pub const fn generation(&self) -> Generation {
         self.generation

@@ -167,14 +167,15 @@ impl CardPath {
             + self.host.dropped_at(self.numbers[index])
     }
 
-    /// Sweeps until every counter is as of `now` or later, and returns the time then.
+    /// Sweeps until every counter is as of later than `now`, and returns the time then: a sweep of this
+    /// very moment may be older than its last frame.
     pub fn sweep_all(&mut self, now: Time, brain: &mut Brain) -> Time {
         let deadline = now.after(PATIENCE);
         let mut at = now;
         while at < deadline && matches!(self.host.nic.health(at), Health::Good | Health::Bypass) {
             if let Some(sweep) = self.host.sweep(at, brain) {
                 brain.settle(at, Some(&mut self.software));
-                if sweep.complete && sweep.as_of >= now {
+                if sweep.complete && sweep.as_of > now {
                     return at;
                 }
             }

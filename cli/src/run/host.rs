@@ -218,9 +218,6 @@ impl<N: SmartNic + ?Sized> Host<N> {
         for sample in samples {
             brain.tell(now, Input::Mirrored(Box::new(sample)));
         }
-        if lane.assembly.take_broken() {
-            brain.tell(now, Input::SamplesLost);
-        }
         if software.is_waiting() {
             let waiting = &mut lane.waiting;
             let dropped = &mut self.dropped;

@@ -1,0 +1,256 @@
+//! The seeded world: the product's own glue of engine, driver, simulated card and software, on virtual
+//! time in one thread, with everything drawn from one seed, held against the specification.
+//!
+//! - [`scenario`]: which world: ports, card, settings, rules, all from the seed.
+//! - [`stream`]: traffic; [`wire`]: where it leaves; [`journey`], [`oracle`]: what may become of each
+//!   packet, and whether what left is that.
+//! - [`check`]: what holds after each step, and when nothing is under way.
+//! - [`run`]: a whole life of a world; [`shrink`]: a smaller one that fails alike.
+
+pub mod check;
+pub mod failure;
+pub mod journey;
+pub mod oracle;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
+pub mod stream;
+pub mod wire;
+
+use check::Seen;
+use failure::{Failure, Wrong};
+use oracle::Oracle;
+use scenario::{Changes, Make, Part, Rules, Scenario};
+use std::sync::Arc;
+use std::time::Duration;
+use stream::Stream;
+use twinpath_cli::run::brain::Brain;
+use twinpath_cli::run::card::CardPath;
+use twinpath_cli::run::ports::Ports;
+use twinpath_cli::run::software::Software;
+use twinpath_flow::sample::Random;
+use twinpath_flow::time::Time;
+use wire::Departures;
+
+/// When worlds begin.
+const ORIGIN: Time = Time::from_secs(1);
+
+/// How far time moves when what was due did not get done: as a run does.
+const NUDGE: Duration = Duration::from_micros(1);
+
+/// How long a run sleeps at most.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// What a world did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deeds {
+    /// Packets that came in.
+    pub packets: u64,
+    /// Of those, decided by the card.
+    pub by_card: u64,
+    /// Lost and counted.
+    pub lost: u64,
+    /// Changes of rules in force.
+    pub changes: u64,
+    /// Looks at everything while nothing was under way.
+    pub looks: u64,
+    /// Virtual time.
+    pub time: Duration,
+    /// Of everything that left, in order: equal seeds give equal traces.
+    pub trace: u64,
+}
+
+/// A world.
+#[derive(Debug)]
+pub struct World {
+    scenario: Scenario,
+    make: Make,
+    rules: Rules,
+    random: Random,
+    streams: Vec<Stream>,
+    stream_random: Random,
+    streams_made: u64,
+    brain: Brain,
+    ports: Ports,
+    card: CardPath,
+    departures: Departures,
+    oracle: Oracle,
+    now: Time,
+    seen: Seen,
+    deeds: Deeds,
+}
+
+impl World {
+    /// The world of a scenario, its card up.
+    ///
+    /// # Errors
+    /// The card does not come up.
+    pub fn new(scenario: &Scenario) -> Result<Self, Failure> {
+        let make = Make::new(scenario);
+        let rules = Rules::new(scenario, &make.ports);
+        let now = ORIGIN;
+        let ports = Arc::clone(&make.ports);
+        let mut brain = Brain::new(ports, rules.rules.clone(), make.engine.clone(), now);
+        brain.settle(now, None);
+        let software =
+            Software::new(make.software, brain.generation(), Arc::clone(brain.pipeline()));
+        let queues = (make.queues, make.mirror);
+        let mut card = CardPath::new(make.profile.clone(), &make.ports, queues, software, now);
+        let now = card
+            .bring_up(now, &mut brain)
+            .map_err(|error| Wrong::Stuck.because(error.to_string()))?;
+        let departures = Departures::default();
+        let mut world = Self {
+            scenario: scenario.clone(),
+            ports: departures.ports(&make.ports),
+            rules,
+            random: scenario.random(Part::Course),
+            streams: Vec::new(),
+            stream_random: scenario.random(Part::Streams),
+            streams_made: 0,
+            brain,
+            card,
+            departures,
+            oracle: Oracle::default(),
+            now,
+            seen: Seen::default(),
+            deeds: Deeds::default(),
+            make,
+        };
+        world.oracle.note(&world.brain)?;
+        for _ in 0..world.make.streams.min(scenario.streams) {
+            let stream = world.make_stream();
+            world.streams.push(stream);
+        }
+        Ok(world)
+    }
+
+    fn make_stream(&mut self) -> Stream {
+        self.streams_made += 1;
+        // Each from a seed of its own, so that fewer streams leave the others as they are.
+        let mut random = Random::new(self.stream_random.next());
+        Stream::new(&mut random, &self.make.ports, self.streams_made)
+    }
+
+    /// The next step, with all checks that belong to it.
+    ///
+    /// # Errors
+    /// Something is wrong.
+    pub fn step(&mut self) -> Result<(), Failure> {
+        match self.random.below(1000) {
+            0..700 => self.burst()?,
+            700..850 => {
+                let pause = Duration::from_nanos(self.random.next() % 50_000);
+                self.pass(pause)?;
+            }
+            850..930 => {
+                let nanoseconds = u64::try_from(self.make.pause.as_nanos()).unwrap_or(u64::MAX);
+                let pause = Duration::from_nanos(self.random.next() % nanoseconds);
+                self.pass(pause)?;
+            }
+            930..975 => self.replace_stream(),
+            975..990 => self.change_rules()?,
+            990..993 => self.look()?,
+            _ => self.flood()?,
+        }
+        self.check_step()
+    }
+
+    /// A few packets, then what comes of them.
+    fn burst(&mut self) -> Result<(), Failure> {
+        for _ in 0..=self.random.below(4) {
+            self.packet()?;
+        }
+        let pause = self.random.pick(&[0, 0, 100, 1_000, 3_000]);
+        self.pass(Duration::from_nanos(pause))
+    }
+
+    /// More packets of one stream at once than hold queues take.
+    fn flood(&mut self) -> Result<(), Failure> {
+        let Some(at) = self.pick_stream() else { return Ok(()) };
+        for _ in 0..10 + self.random.below(90) {
+            self.send(at);
+            if self.random.chance(20) {
+                self.advance()?;
+            }
+        }
+        self.pass(Duration::from_micros(1))
+    }
+
+    /// Some streams have most packets.
+    fn pick_stream(&mut self) -> Option<usize> {
+        let within = self.random.below(self.streams.len()) + 1;
+        let at = self.random.below(within);
+        (at < self.streams.len()).then_some(at)
+    }
+
+    fn packet(&mut self) -> Result<(), Failure> {
+        if let Some(at) = self.pick_stream() {
+            self.send(at);
+        }
+        if self.random.chance(70) { self.advance() } else { Ok(()) }
+    }
+
+    fn send(&mut self, at: usize) {
+        let stream = &self.streams[at];
+        let frame = self.oracle.depart(stream, self.now);
+        self.deeds.packets += 1;
+        self.card.take(self.now, stream.port, &frame);
+    }
+
+    fn replace_stream(&mut self) {
+        if let Some(at) = self.pick_stream() {
+            self.streams[at] = self.make_stream();
+        }
+    }
+
+    fn change_rules(&mut self) -> Result<(), Failure> {
+        let rules = self.rules.change();
+        if self.scenario.changes == Changes::None {
+            return Ok(());
+        }
+        self.deeds.changes += 1;
+        self.brain.change(|store| store.replace(rules));
+        self.brain.settle(self.now, Some(&mut self.card.software));
+        self.oracle.note(&self.brain)
+    }
+
+    /// Lets everything that is due now happen, and checks what left.
+    fn advance(&mut self) -> Result<(), Failure> {
+        self.brain.tick(self.now);
+        self.card.advance(self.now, &mut self.brain, &mut self.ports);
+        self.oracle.note(&self.brain)?;
+        for (port, frame) in self.departures.take() {
+            let mix = |trace: u64, byte: &u8| {
+                (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            };
+            self.deeds.trace = frame.iter().fold(self.deeds.trace ^ self.now.0, mix);
+            self.oracle.arrive(port, &frame, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// When something happens next by itself, as a run sees it.
+    fn next_due(&self) -> Time {
+        let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
+        let events = [self.card.next_event(), self.brain.engine.next_timeout()];
+        let asleep = self.now.after(SLEEP_MAX);
+        events.into_iter().flatten().map(due).min().unwrap_or(asleep).min(asleep)
+    }
+
+    /// Lets time pass, from event to event.
+    fn pass(&mut self, time: Duration) -> Result<(), Failure> {
+        let until = self.now.after(time);
+        self.advance()?;
+        // Ends: each round moves time on.
+        loop {
+            let next = self.next_due();
+            if next >= until {
+                self.now = until;
+                return self.advance();
+            }
+            self.now = next;
+            self.advance()?;
+        }
+    }
+}
