@@ -3,7 +3,8 @@
 //! From the bottom up:
 //!
 //! - [`packet`]: frame buffers with headroom, and the pool they come from.
-//! - [`ring`]: a queue between two threads, for packets that leave by another worker's port.
+//! - [`ring`]: a queue between two threads, for packets that leave by another worker's port;
+//!   [`sleep`]: who must be woken for it.
 //! - [`outbox`]: what processing a burst produces: frames to send, flows made, and so on.
 //! - [`settings`]: limits and seeds.
 //! - [`slow_path`]: makes flows; `compiled`: their steps as programs; `store`, `tuple_space`,
@@ -29,9 +30,11 @@ mod rule_list;
 pub mod settings;
 mod shape;
 mod slab;
+pub mod sleep;
 pub mod slow_path;
 pub mod software_path;
 mod store;
+mod sync;
 mod tuple_space;
 pub mod wire;
 

@@ -6,10 +6,14 @@
 //! values popped is given back when the consumer has taken all it knew of.
 #![expect(unsafe_code, reason = "two threads share the slots, each its own part of them")]
 
-use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod cell;
+#[cfg(all(loom, test))]
+mod loom_tests;
+#[cfg(all(not(loom), test))]
+mod tests;
+
+use crate::sync::{Arc, AtomicUsize, Ordering};
+use cell::Slot;
 
 /// A place, alone in two lines: prefetchers fetch pairs.
 #[derive(Debug, Default)]
@@ -18,7 +22,7 @@ struct Place(AtomicUsize);
 
 struct Shared<T> {
     /// Slot of a place is the place modulo their number, a power of two. Places count up and wrap.
-    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    slots: Box<[Slot<T>]>,
     /// Next to be taken; only the consumer stores.
     head: Place,
     /// Next to be filled; only the producer stores. Slots from `head` to here hold values.
@@ -31,18 +35,20 @@ struct Shared<T> {
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
-    fn slot(&self, place: usize) -> *mut T {
-        self.slots[place & (self.slots.len() - 1)].get().cast()
+    fn slot(&self, place: usize) -> &Slot<T> {
+        &self.slots[place & (self.slots.len() - 1)]
     }
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let (mut head, tail) = (*self.head.0.get_mut(), *self.tail.0.get_mut());
+        // Whoever drops this has let go of both ends.
+        let place = |place: &Place| place.0.load(Ordering::Relaxed);
+        let (mut head, tail) = (place(&self.head), place(&self.tail));
         while head != tail {
             // SAFETY: both ends are gone, and slots from head to tail hold values that were
             // published and not taken.
-            unsafe { self.slot(head).drop_in_place() };
+            drop(unsafe { self.slot(head).read() });
             head = head.wrapping_add(1);
         }
     }
@@ -70,7 +76,7 @@ pub struct Consumer<T> {
 #[must_use]
 pub fn ring<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     let count = capacity.max(1).next_power_of_two();
-    let slots = (0..count).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+    let slots = (0..count).map(|_| Slot::empty()).collect();
     let shared = Arc::new(Shared { slots, head: Place::default(), tail: Place::default() });
     let producer = Producer { shared: Arc::clone(&shared), tail: 0, head: 0 };
     (producer, Consumer { shared, head: 0, tail: 0 })
@@ -156,108 +162,5 @@ impl<T> std::fmt::Debug for Producer<T> {
 impl<T> std::fmt::Debug for Consumer<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Consumer").field("head", &self.head).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-
-    /// What one end does.
-    #[derive(Clone, Copy, Debug)]
-    enum Deed {
-        Push,
-        Publish,
-        Pop,
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_a_queue_of_what_was_published(
-            capacity in 1_usize..9,
-            deeds in proptest::collection::vec(
-                prop_oneof![Just(Deed::Push), Just(Deed::Publish), Just(Deed::Pop)], 0..200)
-        ) {
-            let (mut producer, mut consumer) = ring(capacity);
-            let (mut hidden, mut visible) = (VecDeque::new(), VecDeque::new());
-            for (number, deed) in deeds.into_iter().enumerate() {
-                match deed {
-                    Deed::Push => {
-                        if producer.push(Box::new(number)).is_ok() {
-                            hidden.push_back(number);
-                        } else {
-                            prop_assert!(hidden.len() + visible.len() > 0);
-                        }
-                        prop_assert!(
-                            hidden.len() + visible.len() <= capacity.next_power_of_two()
-                        );
-                    }
-                    Deed::Publish => {
-                        prop_assert_eq!(producer.publish(), !hidden.is_empty());
-                        visible.append(&mut hidden);
-                    }
-                    Deed::Pop => {
-                        prop_assert_eq!(consumer.pop().map(|value| *value), visible.pop_front());
-                    }
-                }
-            }
-        }
-    }
-
-    fn fill(mut producer: Producer<Box<u64>>, count: u64) {
-        for number in 0..count {
-            let mut value = Box::new(number);
-            while let Err(back) = producer.push(value) {
-                producer.publish();
-                std::thread::yield_now();
-                value = back;
-            }
-            if number % 7 == 0 {
-                producer.publish();
-            }
-        }
-    }
-
-    #[test]
-    fn values_cross_threads_once_and_in_order() {
-        const COUNT: u64 = 300_000;
-        for capacity in [1, 2, 64] {
-            let (producer, mut consumer) = ring(capacity);
-            let filler = std::thread::spawn(move || fill(producer, COUNT));
-            let mut expected = 0;
-            while expected < COUNT {
-                let Some(value) = consumer.pop() else {
-                    std::thread::yield_now();
-                    continue;
-                };
-                assert_eq!(*value, expected);
-                expected += 1;
-            }
-            assert!(consumer.pop().is_none());
-            filler.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn what_is_left_is_dropped_once_whichever_end_goes_first() {
-        let value = Arc::new(());
-        for pushed in 0..4 {
-            let (mut producer, mut consumer) = ring(4);
-            for _ in 0..pushed {
-                producer.push(Arc::clone(&value)).unwrap();
-            }
-            producer.publish();
-            drop(consumer.pop());
-            if pushed % 2 == 0 {
-                drop(producer);
-                drop(consumer);
-            } else {
-                drop(consumer);
-                drop(producer);
-            }
-            assert_eq!(Arc::strong_count(&value), 1, "{pushed}");
-        }
     }
 }

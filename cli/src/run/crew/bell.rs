@@ -4,14 +4,13 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use twinpath_fallback::sleep::Sleep;
 
 /// A worker's bell. Ringing costs a system call only while the worker sleeps, and nobody writes the
 /// flag's cache line while it does not.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(super) struct Bell {
-    asleep: AtomicBool,
+    sleep: Sleep,
     descriptor: OwnedFd,
 }
 
@@ -22,15 +21,12 @@ impl Bell {
     /// The system has no more descriptors.
     pub(super) fn new() -> io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self { asleep: AtomicBool::new(false), descriptor })
+        Ok(Self { sleep: Sleep::default(), descriptor })
     }
 
     /// Wakes the worker, if it sleeps, after something was put where it looks.
     pub(super) fn ring(&self) {
-        // Pairs with the fence in `lie_down`: either the worker sees what was put there, or this
-        // sees that it sleeps.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) {
+        if self.sleep.is_to_be_woken() {
             // Refused only when it rings already.
             let _ = write(&self.descriptor, &1_u64.to_ne_bytes());
         }
@@ -38,13 +34,12 @@ impl Bell {
 
     /// The worker is about to sleep; it must look once more for work after this.
     pub(super) fn lie_down(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.sleep.lie_down();
     }
 
     /// The worker is awake.
     pub(super) fn get_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.sleep.get_up();
         // Nothing to read when it was not the bell that woke it.
         let _ = read(&self.descriptor, &mut [0; 8]);
     }
