@@ -13,7 +13,7 @@ use twinpath_abi::memory::SharedMemory;
 use twinpath_abi::register::BAR_BYTES;
 use twinpath_flow::card::{
     CounterSink, Entry, EntryCounts, EntryId, Event, FlowOp, Generation, Health, OpTag, RxMeta,
-    TableId,
+    Sweep, TableId,
 };
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
@@ -53,7 +53,8 @@ fn ports() -> PortTable {
 struct Nobody;
 
 impl CounterSink for Nobody {
-    fn entry(&mut self, _: EntryCounts) {}
+    fn begin(&mut self, _: Time, _: &Sweep) {}
+    fn entry(&mut self, _: &EntryCounts) {}
 }
 
 impl RxSink for Nobody {
