@@ -105,6 +105,18 @@ Examples:
         #[command(subcommand)]
         command: RulesCommand,
     },
+    /// Shows the card, takes its flows out, gives them back, or resets it
+    #[command(after_help = "\
+Examples:
+  twinpath card show                   its health, and whether it is trusted
+  twinpath card drain                  all flows to software without a loss, then maintain it
+  twinpath card resume                 flows again, also to a card left out for its failures
+  twinpath card reset                  as if it had failed; frames inside it are lost")]
+    Card {
+        /// What to do
+        #[command(subcommand)]
+        command: CardCommand,
+    },
     /// Shows what happened lately: changes, expiries, refusals, packets for the controller
     #[command(after_help = "Examples:\n  twinpath events\n  twinpath events --json")]
     Events {
@@ -262,6 +274,40 @@ impl Place {
             Self::Software => "software",
         }
     }
+}
+
+/// `twinpath card`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CardCommand {
+    /// Shows its health, failures and standing
+    #[command(after_help = "Examples:\n  twinpath card show --json | jq .standing")]
+    Show {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Lets software forward everything; the card is a plain network card until `resume`
+    #[command(after_help = "\
+Examples:
+  twinpath card drain
+
+Packets go to software in their order, counters are read a last time, then the entries are
+forgotten. Nothing is lost.")]
+    Drain {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Ends `drain`, and trusts a card that was left out: it is reset and gets its flows again
+    #[command(after_help = "Examples:\n  twinpath card resume")]
+    Resume {
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Resets it; its flows come back at once, the hottest first, unless it is drained
+    #[command(after_help = "Examples:\n  twinpath card reset")]
+    Reset {
+        #[command(flatten)]
+        client: Client,
+    },
 }
 
 /// `twinpath rules`.

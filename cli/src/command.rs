@@ -2,7 +2,7 @@
 
 mod devices;
 
-use crate::args::{Arguments, Bench, Client, Command, Place, RulesCommand};
+use crate::args::{Arguments, Bench, CardCommand, Client, Command, Place, RulesCommand};
 use crate::bench::forward;
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
@@ -11,6 +11,7 @@ use crate::control::request::{Answer, Request};
 use crate::failure::Failure;
 use crate::reproducer::Reproducer;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
+use crate::run::host::Order;
 use crate::run::replace::Replaced;
 use crate::statistics::Statistics;
 use crate::{hold, output, run, view};
@@ -51,6 +52,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
             show(client, &request, story)
         }
         Command::Rules { command } => rules(command),
+        Command::Card { command } => card(command),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
         Command::Bench { command: Bench::Forward(arguments) } => forward::run(arguments),
         Command::Replay { file, json } => replay(file, *json),
@@ -98,6 +100,16 @@ fn story(answer: &Value) -> String {
         Ok(story) => view::explain::packet(&story) + &view::explain::flow(story.flow.as_ref()),
         Err(_) => answer.to_string(),
     }
+}
+
+fn card(command: &CardCommand) -> Result<(), Failure> {
+    let (request, client) = match command {
+        CardCommand::Show { client } => (Request::Card, client),
+        CardCommand::Drain { client } => (Request::CardOrder { order: Order::Drain }, client),
+        CardCommand::Resume { client } => (Request::CardOrder { order: Order::Resume }, client),
+        CardCommand::Reset { client } => (Request::CardOrder { order: Order::Reset }, client),
+    };
+    show(client, &request, view::card::story)
 }
 
 fn rules(command: &RulesCommand) -> Result<(), Failure> {

@@ -189,6 +189,12 @@ pub(crate) struct CardView {
     pub name: String,
     /// `good`, `bypass`, `starting`, or why it is dead.
     pub health: String,
+    /// `trusted`, `resting`, `left out` or `drained`, with the reason.
+    pub standing: String,
+    /// How often it failed.
+    pub failures: u64,
+    /// How it failed last; null when it never did.
+    pub last_failure: Option<String>,
     /// Tables.
     pub tables: Vec<TableView>,
 }

@@ -18,6 +18,15 @@ use twinpath_flow::card::{
 /// Refused deletes of one entry after which the card is reset.
 const DELETE_TRIES: u8 = 3;
 
+/// What is known of what a card counted at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// All of it.
+    All,
+    /// Not what it counted since the last sweep.
+    Unknown,
+}
+
 /// Whether `processed` has passed `fence` on every queue.
 fn passed(fence: &Fence, processed: &Fence) -> bool {
     fence.delivered.iter().zip(processed.delivered).all(|(wanted, done)| *wanted <= done)
@@ -46,7 +55,7 @@ impl Engine {
         epoch: Epoch,
         generation: Generation,
     ) {
-        self.card_down();
+        self.card_down(Counted::Unknown);
         let card = capabilities.card.clone();
         let mut ledger = Ledger::new(capabilities, epoch, self.now, self.next_tag);
         if generation != self.current && ledger.capabilities.generations {
@@ -68,7 +77,7 @@ impl Engine {
     }
 
     /// Empties the ledger: the card holds nothing any more, or nothing that can be trusted.
-    fn card_down(&mut self) {
+    fn card_down(&mut self, counted: Counted) {
         let Some(ledger) = self.ledger.take() else { return };
         self.reconcile.restart(self.now);
         self.next_tag = ledger.next_tag();
@@ -97,18 +106,27 @@ impl Engine {
         self.demand.clear();
         self.vacancies.clear();
         self.rounds.card_done = true;
-        if ledger.capabilities.counters && !ledger.entries.is_empty() {
+        let lost = counted == Counted::Unknown && ledger.capabilities.counters;
+        if lost && !ledger.entries.is_empty() {
             self.lose_counters(self.rounds.last_sweep.max(ledger.up_since));
         }
         // No packet is decided by the old generation any more.
         self.committed();
     }
 
+    /// The card is taken out of use, its counters swept.
+    pub(crate) fn withdraw(&mut self) {
+        if self.ledger.is_some() {
+            self.tell(EngineEvent::CardWithdrawn);
+            self.card_down(Counted::All);
+        }
+    }
+
     /// Gives the card up and asks for its reset, once.
     pub(crate) fn reset(&mut self, cause: ResetCause) {
         if self.ledger.is_some() {
             self.tell(EngineEvent::ResetWanted(cause));
-            self.card_down();
+            self.card_down(Counted::Unknown);
             self.outputs.push_back(Output::ResetCard(cause));
         }
     }

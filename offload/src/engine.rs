@@ -170,6 +170,7 @@ impl Engine {
             Input::CardUp { capabilities, epoch, generation } => {
                 self.card_up(capabilities, epoch, generation);
             }
+            Input::CardWithdrawn => self.withdraw(),
             Input::Card(event) => self.card_event(event),
             Input::Swept(sweep) => self.swept(sweep),
             Input::SweepFailed => {

@@ -22,6 +22,9 @@ pub enum EngineEvent {
     /// The card died.
     #[error("card is down: {0}")]
     CardDead(DeathCause),
+    /// The card was taken out of use.
+    #[error("card is out of use: its flows are in software")]
+    CardWithdrawn,
     /// A reset was asked for.
     #[error("card reset wanted: {0}")]
     ResetWanted(ResetCause),

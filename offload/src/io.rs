@@ -76,6 +76,9 @@ pub enum Input {
         /// Generation current in it.
         generation: Generation,
     },
+    /// The card is taken out of use: no packet meets its entries any more, and what they counted
+    /// was swept. What it still answers does not matter.
+    CardWithdrawn,
     /// The card's driver reports.
     Card(Event),
     /// A sweep ended; its entries were handed to the engine as a

@@ -3,6 +3,7 @@
 mod place;
 mod port;
 mod raw;
+mod recovery;
 mod shadow;
 mod workers;
 
@@ -11,6 +12,7 @@ pub(crate) use shadow::Shadow;
 pub(crate) use workers::{Poll, WORKERS_MAX};
 
 use crate::near::nearest;
+use crate::run::recovery::Limits;
 use raw::{Located, RawConfig};
 use std::fs;
 use std::ops::Range;
@@ -100,6 +102,8 @@ pub(crate) struct Config {
     pub ipv4_header: Ipv4Header,
     /// How much of what the card forwards is checked.
     pub shadow: Shadow,
+    /// How much failing of a card is put up with.
+    pub recovery: Limits,
     /// All ports.
     pub ports: Arc<PortTable>,
     /// Wires of the physical ports, ascending by port number.
@@ -139,6 +143,7 @@ impl Config {
         let sim = sim(&raw).map_err(at)?;
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let shadow = Shadow::read(&raw, &folder).map_err(at)?;
+        let recovery = recovery::read(&raw).map_err(at)?;
         let count = workers::count(&raw).map_err(at)?;
         let cpus = workers::cpus(&raw).map_err(at)?;
         let poll = workers::poll(&raw).map_err(at)?;
@@ -167,6 +172,7 @@ impl Config {
             sim,
             ipv4_header,
             shadow,
+            recovery,
             ports: Arc::new(ports),
             wires,
             folder,

@@ -9,10 +9,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 10] =
-    ["device", "rules", "workers", "cpus", "poll", "control", "sim", "rocker", "shadow", "port"];
+const ROOT_KEYS: [&str; 11] = [
+    "device", "rules", "workers", "cpus", "poll", "control", "sim", "rocker", "shadow", "port",
+    "recovery",
+];
 /// Keys of `[shadow]`.
 const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
+/// Keys of `[recovery]`.
+const RECOVERY_KEYS: [&str; 4] = ["failures", "window", "pause", "pause_max"];
 /// Keys of `[rocker]`.
 const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
@@ -61,6 +65,7 @@ pub(crate) struct RawConfig {
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,
     pub shadow: Option<RawShadow>,
+    pub recovery: Option<RawRecovery>,
     #[serde(default)]
     pub port: Vec<Spanned<RawPort>>,
 }
@@ -89,6 +94,15 @@ pub(crate) struct RawShadow {
     pub sample: Option<Spanned<i64>>,
     pub per_second: Option<Spanned<i64>>,
     pub folder: Option<Spanned<PathBuf>>,
+}
+
+/// `[recovery]`; times in seconds.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawRecovery {
+    pub failures: Option<Spanned<i64>>,
+    pub window: Option<Spanned<f64>>,
+    pub pause: Option<Spanned<f64>>,
+    pub pause_max: Option<Spanned<f64>>,
 }
 
 /// `[rocker]`.
@@ -168,6 +182,9 @@ pub(crate) fn read(text: &str) -> Result<RawConfig, Located> {
     }
     if let Some(DeValue::Table(shadow)) = table.get_ref().get("shadow").map(Spanned::get_ref) {
         check_keys(shadow, "[shadow]", &SHADOW_KEYS)?;
+    }
+    if let Some(DeValue::Table(recovery)) = table.get_ref().get("recovery").map(Spanned::get_ref) {
+        check_keys(recovery, "[recovery]", &RECOVERY_KEYS)?;
     }
     if let Some(DeValue::Array(ports)) = table.get_ref().get("port").map(Spanned::get_ref) {
         for port in ports.iter() {

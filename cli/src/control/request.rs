@@ -1,5 +1,6 @@
 //! What may be asked over the control socket, and the form of the answer.
 
+use crate::run::host::Order;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +52,13 @@ pub(crate) enum Request {
     },
     /// What happened lately.
     Events,
+    /// The card: how it does, and whether it is trusted.
+    Card,
+    /// Does something with the card, then tells of it.
+    CardOrder {
+        /// What.
+        order: Order,
+    },
 }
 
 impl Request {
@@ -64,7 +72,9 @@ impl Request {
             | Self::Explain { .. }
             | Self::Reasons
             | Self::RulesDump
-            | Self::Events => false,
+            | Self::Events
+            | Self::Card
+            | Self::CardOrder { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers to requests of the control socket.
 
 use super::candidate;
-use super::collect::statistics;
+use super::collect::{card, statistics};
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
 use super::replace::{preview, replace};
 use super::session::Session;
@@ -33,6 +33,30 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
         Request::RulesReplace { name, text, dry_run: true } => preview(session, name, text),
         Request::RulesReplace { name, text, dry_run: false } => replace(session, name, text),
         Request::Events => ok(&session.brain.events.happenings()),
+        Request::Card => card_view(session),
+        Request::CardOrder { order } => {
+            let now = session.now;
+            if !session.forwarder.obey(now, *order, &mut session.brain) {
+                return Answer::Refused(no_card(session));
+            }
+            session.brain.settle(now, session.forwarder.keeper_mut());
+            card_view(session)
+        }
+    }
+}
+
+fn card_view(session: &mut Session) -> Answer {
+    match card(session) {
+        Some(view) => ok(&view),
+        None => Answer::Refused(no_card(session)),
+    }
+}
+
+fn no_card(session: &mut Session) -> String {
+    let device = session.config.device.name();
+    match session.forwarder.card(session.now) {
+        Some((name, health)) => format!("the card {name} is {health}"),
+        None => format!("device {device} is no card"),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::brain::Brain;
 use super::forwarder::Fates;
-use super::host::{Host, Polled};
+use super::host::{Host, Order, Polled};
 use super::ports::Ports;
+use super::recovery::{Limits, Recovery};
 use super::registers::{PortRegister, Registers};
 use super::software::Software;
 use std::sync::Arc;
@@ -93,6 +94,26 @@ impl CardPath {
         Err(BringUpError("no answer in time".into()))
     }
 
+    /// Puts up with so much failing of the card.
+    pub fn set_recovery(&mut self, limits: Limits) {
+        self.host.set_recovery(Recovery::new(limits));
+    }
+
+    /// The card's failures and whether it is trusted.
+    pub const fn recovery(&self) -> &Recovery {
+        self.host.recovery()
+    }
+
+    /// Does what somebody wants of the card.
+    pub(crate) fn obey(&mut self, now: Time, order: Order, brain: &mut Brain) {
+        self.host.obey(now, order, &mut self.software, brain);
+    }
+
+    /// Trusts the card again, whatever it did, and resets it.
+    pub fn resume(&mut self, now: Time, brain: &mut Brain) {
+        self.obey(now, Order::Resume, brain);
+    }
+
     /// The simulated card itself, for those who make it fail.
     pub const fn device(&mut self) -> &mut Card<SharedMemory> {
         &mut self.card
@@ -154,9 +175,7 @@ impl CardPath {
         fates.lose("port_refused", self.registers.sum(PortRegister::RxRefused));
         fates.lose("no_buffer", self.software.tally.no_buffer);
         fates.lose("card_reset", self.reset_losses);
-        let lost: u64 = fates.lost.iter().map(|(_, count)| count).sum();
-        let decided = fates.card.unwrap_or_default() + fates.software;
-        fates.held = received.saturating_sub(decided + lost);
+        fates.hold_rest(received);
         fates
     }
 
@@ -207,5 +226,7 @@ impl CardPath {
     }
 }
 
+#[cfg(test)]
+mod failures;
 #[cfg(test)]
 mod tests;

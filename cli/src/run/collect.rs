@@ -2,6 +2,7 @@
 
 use super::history::{Sample, ratio};
 use super::ports::PortLine;
+use super::recovery::Recovery;
 use super::session::Session;
 use crate::statistics::{
     CardView, FlowCounts, Packets, PortView, ReasonCount, ReconcileView, RuleView, ShadowView,
@@ -148,12 +149,16 @@ fn reconcile(session: &Session) -> Option<ReconcileView> {
     })
 }
 
-fn card(session: &mut Session) -> Option<CardView> {
+pub(super) fn card(session: &mut Session) -> Option<CardView> {
     let (name, health) = session.forwarder.card(session.now)?;
     let tables = session.brain.engine.tables();
+    let recovery = session.forwarder.recovery();
     Some(CardView {
         name,
         health,
+        standing: recovery.map_or_else(|| "gone".to_owned(), Recovery::describe),
+        failures: recovery.map_or(0, Recovery::failures),
+        last_failure: recovery.and_then(Recovery::last).map(str::to_owned),
         tables: tables
             .into_iter()
             .map(|table| TableView {

@@ -4,8 +4,10 @@ use super::brain::Brain;
 use super::card::CardPath;
 use super::crew::Crew;
 use super::hardware::HardwarePath;
+use super::host::Order;
 use super::keeper::FlowKeeper;
 use super::ports::Ports;
+use super::recovery::Recovery;
 use super::reference::Reference;
 use super::remote::RemotePath;
 use super::software::{Sent, Software};
@@ -30,6 +32,13 @@ pub struct Fates {
 }
 
 impl Fates {
+    /// What was received and has no other fate is inside. A card's numbers are not trusted.
+    pub(crate) fn hold_rest(&mut self, received: u64) {
+        let lost = self.lost.iter().map(|(_, count)| *count);
+        let known = [self.card.unwrap_or_default(), self.software].into_iter().chain(lost);
+        self.held = received.saturating_sub(known.fold(0, u64::saturating_add));
+    }
+
     /// Adds a cause of loss if it occurred.
     pub(crate) fn lose(&mut self, cause: &'static str, count: u64) {
         if count > 0 {
@@ -196,6 +205,29 @@ impl Forwarder {
             Self::Hardware(card) => Some(card.describe(now)),
             Self::Remote(card) => Some(card.describe(now)),
             Self::Software(_) | Self::Crew(_) | Self::Reference(_) => None,
+        }
+    }
+
+    /// The card's failures and whether it is trusted; `None` without a card.
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        match self {
+            Self::Card(card) => Some(card.recovery()),
+            Self::Hardware(card) => card.recovery(),
+            Self::Remote(card) => Some(card.recovery()),
+            Self::Software(_) | Self::Crew(_) | Self::Reference(_) => None,
+        }
+    }
+
+    /// Does what somebody wants of the card; `false` when there is none.
+    pub(crate) fn obey(&mut self, now: Time, order: Order, brain: &mut Brain) -> bool {
+        match self {
+            Self::Card(card) => {
+                card.obey(now, order, brain);
+                true
+            }
+            Self::Hardware(card) => card.obey(now, order, brain),
+            Self::Remote(card) => card.obey(now, order, brain),
+            Self::Software(_) | Self::Crew(_) | Self::Reference(_) => false,
         }
     }
 

@@ -4,8 +4,9 @@
 use super::attach::{AttachError, Attached, attach};
 use super::brain::Brain;
 use super::forwarder::{Fates, decide};
-use super::host::{Host, Polled};
+use super::host::{Host, Order, Polled};
 use super::ports::Ports;
+use super::recovery::{Limits, Recovery};
 use super::software::Software;
 use super::standby::Standby;
 use crate::clock::Clock;
@@ -19,7 +20,7 @@ use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
 use twinpath_host_driver::rocker::Ipv4Header;
 use twinpath_host_driver::vfio::{Function, Notice};
-use twinpath_offload::io::{Input, ResetCause};
+use twinpath_offload::io::Input;
 
 /// Exchanges between card and host at one point in time; what is left waits for the next.
 const EXCHANGES_MAX: usize = 64;
@@ -30,7 +31,7 @@ const LOOK: Duration = Duration::from_micros(500);
 /// Bring-up and final sweeps end by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often a function that is gone is looked for, and a dead card is reset.
+/// How often a function that is gone is looked for.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The card, its driver, and software.
@@ -46,8 +47,7 @@ pub(crate) struct HardwarePath {
     standby: Standby,
     /// When to look again: at the card, or for it.
     due: Time,
-    /// When a dead card is reset again: one in the middle of a bus reset answers too late.
-    reset_due: Option<Time>,
+    limits: Limits,
 }
 
 /// What is held of a card that is there. The driver goes before the function it drives.
@@ -58,8 +58,10 @@ struct Held {
 }
 
 impl Held {
-    fn new(attached: Attached) -> Self {
-        Self { host: Host::new(attached.nic), function: attached.function }
+    fn new(attached: Attached, recovery: Recovery) -> Self {
+        let mut host = Host::new(attached.nic);
+        host.set_recovery(recovery);
+        Self { host, function: attached.function }
     }
 }
 
@@ -93,11 +95,13 @@ impl HardwarePath {
         software: Software,
     ) -> Result<Self, AttachError> {
         let (ports, ipv4_header) = (Arc::clone(&config.ports), config.ipv4_header);
-        let held = Some(Held::new(attach(address, &ports, ipv4_header)?));
+        let limits = config.recovery;
+        let attached = attach(address, &ports, ipv4_header)?;
+        let held = Some(Held::new(attached, Recovery::new(limits)));
         let numbers = ports.physical().map(|port| port.number).collect();
         let standby = Standby::new(config);
-        let (due, reset_due) = (Time::default(), None);
-        Ok(Self { software, address, ports, ipv4_header, numbers, held, standby, due, reset_due })
+        let due = Time::default();
+        Ok(Self { software, address, ports, ipv4_header, numbers, held, standby, due, limits })
     }
 
     /// Takes a frame that arrived on a port's standby wire.
@@ -139,7 +143,6 @@ impl HardwarePath {
         if self.held.is_none() && now >= self.due {
             self.look_for_it(now, brain);
         }
-        self.reset_again(now, brain);
         self.change_over(now, brain, ports);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
@@ -228,18 +231,16 @@ impl HardwarePath {
         }
     }
 
-    /// Resets a card that stays dead, again and again: what ailed it may pass.
-    fn reset_again(&mut self, now: Time, brain: &mut Brain) {
-        let Some(held) = &mut self.held else { return };
-        if !matches!(held.host.nic.health(now), Health::Dead(_)) {
-            self.reset_due = None;
-            return;
-        }
-        let due = *self.reset_due.get_or_insert_with(|| now.after(RETRY));
-        if now >= due {
-            self.reset_due = Some(now.after(RETRY));
-            brain.wants.reset = Some(ResetCause::Dead);
-        }
+    /// The card's failures and whether it is trusted; `None` when it is gone.
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.held.as_ref().map(|held| held.host.recovery())
+    }
+
+    /// Does what somebody wants of the card; `false` when it is gone.
+    pub(crate) fn obey(&mut self, now: Time, order: Order, brain: &mut Brain) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        held.host.obey(now, order, &mut self.software, brain);
+        true
     }
 
     /// Opens the standby wires when the card is gone or dead, closes them when it is good again.
@@ -249,7 +250,7 @@ impl HardwarePath {
             None | Some(Health::Dead(_)) if !self.standby.is_open() => {
                 self.standby.open(now, brain, ports);
             }
-            Some(Health::Good) if self.standby.is_open() => {
+            Some(Health::Good | Health::Bypass) if self.standby.is_open() => {
                 self.standby.drain(now, &mut self.software, brain, ports);
                 self.standby.close(ports);
                 brain.events.event(now, format!("{}: forwards again", self.address));
@@ -273,7 +274,7 @@ impl HardwarePath {
         match attach(self.address, &self.ports, self.ipv4_header) {
             Ok(attached) => {
                 brain.events.event(now, format!("{}: is back", self.address));
-                self.held = Some(Held::new(attached));
+                self.held = Some(Held::new(attached, Recovery::new(self.limits)));
             }
             Err(error) => tracing::debug!("{error}"),
         }

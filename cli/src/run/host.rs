@@ -1,16 +1,20 @@
 //! The host's side of a card: its driver, its queues, and software that decides what they bring.
 
+mod failover;
+
 use super::brain::Brain;
+use super::recovery::{Limits, Recovery};
 use super::software::{BURST_MAX, Sent, Software};
+use failover::Failover;
+pub(crate) use failover::Order;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 use twinpath_fallback::Packet;
-use twinpath_flow::card::{Event, Fence, Generation, Health, Reason, RxMeta, Sweep};
+use twinpath_flow::card::{Event, Fence, Health, Reason, RxMeta, Sweep};
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
-use twinpath_offload::io::Input;
+use twinpath_offload::io::{Input, ResetCause};
 use twinpath_offload::shadow::{Assembly, Sample};
 
 /// How often a sweep that is wanted is looked for.
@@ -29,6 +33,7 @@ pub(crate) struct Host<N: SmartNic + ?Sized> {
     /// Frames that the card received before are not taken: they came another way.
     since: Time,
     misses: HashMap<PortNo, Misses>,
+    failover: Failover,
 }
 
 /// What the driver reported.
@@ -83,6 +88,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
             dropped: HashMap::new(),
             since: Time::default(),
             misses: HashMap::new(),
+            failover: Failover::new(Recovery::new(Limits::default())),
         }
     }
 
@@ -101,9 +107,9 @@ impl<N: SmartNic + ?Sized> Host<N> {
         self.lanes.len()
     }
 
-    /// When a sweep that is wanted is looked for again.
-    pub(crate) const fn next_event(&self) -> Option<Time> {
-        self.sweep_retry
+    /// When a sweep that is wanted is looked for again, or something about a card that failed is due.
+    pub(crate) fn next_event(&self) -> Option<Time> {
+        [self.sweep_retry, self.failover.next_event()].into_iter().flatten().min()
     }
 
     /// Whether no frame waits to be sent.
@@ -137,19 +143,25 @@ impl<N: SmartNic + ?Sized> Host<N> {
                 Event::Up(epoch) => {
                     polled = Polled::Up;
                     self.adopt_queues(software);
-                    let capabilities = Arc::new(self.nic.capabilities().clone());
-                    // Bring-up is by a reset, and a reset card is in generation 0.
-                    let generation = Generation(0);
-                    brain.tell(now, Input::CardUp { capabilities, epoch, generation });
+                    self.failover.up(epoch);
                 }
-                Event::Dead(_) => {
+                Event::Dead(cause) => {
+                    self.failover.note(cause);
                     brain.operations.clear();
+                    brain.tell(now, Input::Card(event));
+                }
+                Event::ResetRequest => {
+                    self.failover.note(ResetCause::Requested);
                     brain.tell(now, Input::Card(event));
                 }
                 event => brain.tell(now, Input::Card(event)),
             }
         }
         self.events = events;
+        if self.entrust(now, brain) && polled == Polled::Nothing {
+            polled = Polled::Events;
+        }
+        self.drain_further(now, brain);
         polled
     }
 
@@ -162,7 +174,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
         }
         moved |= self.tell_fence(now, brain);
         brain.settle(now, Some(software));
-        moved |= self.submit(now, brain);
+        moved |= self.submit(now, software, brain);
         moved | self.sweep_if_wanted(now, brain)
     }
 
@@ -171,6 +183,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
         let sweep = self.nic.sweep_counters(now, &mut brain.engine);
         if let Some(sweep) = sweep {
             brain.tell(now, Input::Swept(sweep));
+            self.drained_by(now, &sweep, brain);
         }
         sweep
     }
@@ -211,6 +224,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
         let mut intake = Intake { software, assembly, since, misses, samples: Vec::new() };
         let taken = lane.queue.rx_burst(BURST_MAX, &mut intake).unwrap_or_else(|cause| {
             brain.events.error(now, format!("queue {index}: {cause}"));
+            self.failover.note(cause);
             brain.tell(now, Input::Card(Event::Dead(cause)));
             0
         });
@@ -251,13 +265,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
         moved
     }
 
-    fn submit(&mut self, now: Time, brain: &mut Brain) -> bool {
-        if let Some(cause) = brain.wants.reset.take() {
-            brain.operations.clear();
-            brain.events.error(now, format!("card is reset: {cause}"));
-            if let Err(error) = self.nic.reset(now) {
-                brain.events.error(now, format!("card reset: {error}"));
-            }
+    fn submit(&mut self, now: Time, software: &mut Software, brain: &mut Brain) -> bool {
+        if self.reset_if_due(now, software, brain) {
             return true;
         }
         if brain.operations.is_empty() {

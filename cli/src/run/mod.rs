@@ -13,12 +13,13 @@ pub(crate) mod explain;
 pub mod forwarder;
 mod hardware;
 pub(crate) mod history;
-mod host;
+pub(crate) mod host;
 pub(crate) mod idle;
 pub mod keeper;
 mod odometer;
 mod poll;
 pub mod ports;
+pub mod recovery;
 mod reference;
 mod registers;
 mod remote;
@@ -84,13 +85,9 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
         (Device::Sim, Some(profile)) => {
             let ports = &config.ports;
-            let card = CardPath::new(
-                profile,
-                ports,
-                (config.workers, config.shadow.sample),
-                software,
-                now,
-            );
+            let wanted = (config.workers, config.shadow.sample);
+            let mut card = CardPath::new(profile, ports, wanted, software, now);
+            card.set_recovery(config.recovery);
             Forwarder::Card(Box::new(card))
         }
         (Device::Vfio(address), _) => {

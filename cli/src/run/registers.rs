@@ -1,5 +1,6 @@
 //! The card's own counters of its ports; a reset leaves them (`docs/nic-abi.md` §2.3).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{
@@ -67,13 +68,16 @@ impl PortRegister {
 pub(crate) struct Registers<B> {
     bus: Arc<B>,
     ports: u32,
+    /// By port and counter: what it showed last. A card that is gone shows all ones.
+    last: Vec<[Cell<u64>; PortRegister::ALL.len()]>,
 }
 
 impl<B: Bus> Registers<B> {
     /// The counters of a card with so many ports.
     pub(crate) fn new(bus: Arc<B>, ports: usize) -> Self {
+        let last = (0..ports).map(|_| Default::default()).collect();
         let ports = u32::try_from(ports).expect("a card has at most 64 ports");
-        Self { bus, ports }
+        Self { bus, ports, last }
     }
 
     /// A counter of the port at `index`.
@@ -84,7 +88,8 @@ impl<B: Bus> Registers<B> {
 
     /// A counter of all ports.
     pub(crate) fn sum(&self, counter: PortRegister) -> u64 {
-        (0..self.ports).map(|index| self.at(index, counter)).sum()
+        // What a card says is not trusted to stay below 2^64 together.
+        (0..self.ports).map(|index| self.at(index, counter)).fold(0, u64::saturating_add)
     }
 
     /// Frames delivered to the first `queues` receive rings since the last reset.
@@ -95,6 +100,11 @@ impl<B: Bus> Registers<B> {
     }
 
     fn at(&self, index: u32, counter: PortRegister) -> u64 {
-        self.bus.read64(PORT_ARRAY + index * PORT_STRIDE + counter.register().offset)
+        let shown = self.bus.read64(PORT_ARRAY + index * PORT_STRIDE + counter.register().offset);
+        let last = &self.last[index as usize][counter as usize];
+        if shown != u64::MAX {
+            last.set(shown);
+        }
+        last.get()
     }
 }

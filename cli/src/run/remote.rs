@@ -8,9 +8,10 @@
 
 use super::brain::Brain;
 use super::forwarder::{Fates, decide};
-use super::host::{Host, Polled};
+use super::host::{Host, Order, Polled};
 use super::odometer::Odometer;
 use super::ports::Ports;
+use super::recovery::Recovery;
 use super::registers::{PortRegister, Registers};
 use super::software::Software;
 use super::standby::Standby;
@@ -125,9 +126,11 @@ impl RemotePath {
         let numbers: Vec<_> = config.ports.physical().map(|port| port.number).collect();
         let ports = (*config.ports).clone();
         let nic = Twin::attach(Arc::clone(&bus), ports, settings, Time::default());
+        let mut host = Host::new(Box::new(nic));
+        host.set_recovery(Recovery::new(config.recovery));
         Ok(Self {
             software,
-            host: Host::new(Box::new(nic)),
+            host,
             registers: Registers::new(Arc::clone(&bus), numbers.len()),
             odometer: Odometer::new(numbers.len()),
             standby: Standby::new(config),
@@ -230,8 +233,7 @@ impl RemotePath {
         fates.lose("port_refused", self.odometer.sum(PortRegister::RxRefused));
         fates.lose("no_buffer", self.software.tally.no_buffer);
         fates.lose("card_gone", self.losses);
-        let lost: u64 = fates.lost.iter().map(|(_, count)| count).sum();
-        fates.held = received.saturating_sub(card + fates.software + lost);
+        fates.hold_rest(received);
         fates
     }
 
@@ -298,6 +300,9 @@ impl RemotePath {
     fn lose(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         let was_here = matches!(self.presence, Presence::Here | Presence::Starting);
         self.count_last(ports);
+        // A process that is gone is no failure of its card; one that serves a dead card is.
+        let rest =
+            if self.bus.is_connected() { self.host.give_up(now, brain) } else { Duration::ZERO };
         let received = ports.lines().iter().map(|line| line.received.packets).sum();
         self.losses += self.fates(received).held;
         self.bus.disconnect();
@@ -308,7 +313,9 @@ impl RemotePath {
             }
             self.host.poll(now, &mut self.software, brain);
         }
+        self.host.let_be();
         self.host.drop_queues(&mut self.software);
+        brain.wants.reset = None;
         brain.operations.clear();
         brain.settle(now, Some(&mut self.software));
         let path = self.bus.path().display();
@@ -316,7 +323,7 @@ impl RemotePath {
         if was_here {
             self.standby.open(now, brain, ports);
         }
-        self.presence = Presence::Gone { attempt: None, retry: now, pause: PAUSES.0 };
+        self.presence = Presence::Gone { attempt: None, retry: now.after(rest), pause: PAUSES.0 };
     }
 
     /// A connection is there: the driver brings the card up.
@@ -324,9 +331,21 @@ impl RemotePath {
         let path = self.bus.path().display();
         brain.events.event(now, format!("{path}: the card is back"));
         self.presence = Presence::Rising;
-        if let Err(error) = self.host.nic.reset(now) {
-            brain.events.error(now, format!("card reset: {error}"));
+        self.host.reset_now(now, brain);
+    }
+
+    /// The card's failures and whether it is trusted.
+    pub(crate) const fn recovery(&self) -> &Recovery {
+        self.host.recovery()
+    }
+
+    /// Does what somebody wants of the card; `false` when it is gone.
+    pub(crate) fn obey(&mut self, now: Time, order: Order, brain: &mut Brain) -> bool {
+        let is_here = matches!(self.presence, Presence::Here) && self.bus.is_connected();
+        if is_here {
+            self.host.obey(now, order, &mut self.software, brain);
         }
+        is_here
     }
 
     /// The card is up: frames come through it from now on.
@@ -410,6 +429,11 @@ impl RemotePath {
         let polled = self.host.poll(now, &mut self.software, brain);
         if polled == Polled::Up {
             self.arrive(brain, ports);
+        }
+        if !self.bus.is_connected() {
+            // The next look gives it up: its process is gone.
+            brain.wants.reset = None;
+            return false;
         }
         let rising = matches!(self.presence, Presence::Rising);
         if rising && matches!(self.host.nic.health(now), Health::Dead(_)) {

@@ -1,5 +1,6 @@
 //! Tables and texts for people.
 
+pub(crate) mod card;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod explain;

@@ -28,7 +28,8 @@ pub(crate) fn summary(statistics: &Statistics, wall: Option<Duration>) -> String
         text += &rules(statistics);
     }
     if let Some(card) = &statistics.card {
-        let _ = writeln!(text, "\ncard {}: {}", card.name, card.health);
+        text.push('\n');
+        text += &super::card::line(card);
         text += &shadow(statistics.shadow.as_ref());
         text += &reconcile(statistics.reconcile.as_ref());
         let mut rows = table(&["table", "used", "capacity", "mask"], &[1, 2]);

@@ -10,11 +10,11 @@ use twinpath_offload::Settings;
 use twinpath_offload::io::Input;
 
 /// A card between two ports without wires.
-struct Bench {
+pub(super) struct Bench {
     ports: Arc<PortTable>,
-    brain: Brain,
-    card: CardPath,
-    now: Time,
+    pub(super) brain: Brain,
+    pub(super) card: CardPath,
+    pub(super) now: Time,
 }
 
 fn rules(text: &str, ports: &PortTable) -> Vec<Rule> {
@@ -22,7 +22,7 @@ fn rules(text: &str, ports: &PortTable) -> Vec<Rule> {
 }
 
 impl Bench {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let port = |number| Port {
             number: PortNo(number),
             name: format!("p{number}"),
