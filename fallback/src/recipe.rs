@@ -34,7 +34,7 @@ pub(crate) struct Recipe {
     identity: Box<Identity>,
     /// The steps, compiled.
     pub(crate) program: Program,
-    /// Its edits for shapes of packets other than the first.
+    /// Its edits for shapes of packets after the second.
     others: Vec<Rewrite>,
     users: u32,
     /// Another with the same hash.
@@ -59,6 +59,8 @@ pub(crate) struct Recipes {
     recipes: Vec<Option<Recipe>>,
     /// The edits of each for the shape of packets seen first.
     firsts: Vec<Rewrite>,
+    /// For the second; as many as there are recipes that have seen one, and those before them.
+    seconds: Vec<Rewrite>,
     free: Vec<u32>,
     /// The first of those with a hash.
     numbers: HashMap<u64, u32, FixedState>,
@@ -114,46 +116,43 @@ impl Recipes {
         }
     }
 
-    /// What a recipe in use does with packets of a shape; compiled when it is new, for `layout`.
+    /// What a recipe does with packets of a shape, if that is one of the two it has seen first.
     #[inline(always)]
-    pub(crate) fn rewrite(
-        &mut self,
-        number: u32,
-        shape: ShapeNumber,
-        layout: impl FnOnce() -> Layout,
-    ) -> &Rewrite {
-        let at = number as usize;
-        if !self.firsts[at].fits(shape)
-            && let Some(other) = self.other(number, shape, layout)
-        {
-            return self.at(number).others.get(other).unwrap_or(&Rewrite::NEVER);
+    pub(crate) fn usual(&self, number: u32, shape: ShapeNumber) -> Option<&Rewrite> {
+        let first = &self.firsts[number as usize];
+        if first.fits(shape) {
+            return Some(first);
         }
-        &self.firsts[at]
+        self.seconds.get(number as usize).filter(|rewrite| rewrite.fits(shape))
     }
 
-    /// The place of the rewrite for a shape among the others; `None` when it is the first now.
-    #[inline(never)]
-    fn other(
-        &mut self,
-        number: u32,
-        shape: ShapeNumber,
-        layout: impl FnOnce() -> Layout,
-    ) -> Option<usize> {
+    /// What a recipe in use does with packets of any shape; compiled for `layout` when it is new.
+    pub(crate) fn any(&mut self, number: u32, shape: ShapeNumber, layout: &Layout) -> &Rewrite {
         let recipe = self.recipes[number as usize].as_mut().expect("a flow uses it");
+        let first = &mut self.firsts[number as usize];
+        if first.is_free() && shape != ShapeNumber::UNKNOWN {
+            *first = recipe.program.rewrite(shape, layout);
+        }
+        if first.fits(shape) {
+            return first;
+        }
+        if self.seconds.len() <= number as usize {
+            self.seconds.resize(number as usize + 1, Rewrite::NEVER);
+        }
+        let second = &mut self.seconds[number as usize];
+        if second.is_free() && shape != ShapeNumber::UNKNOWN {
+            *second = recipe.program.rewrite(shape, layout);
+        }
+        if second.fits(shape) {
+            return second;
+        }
         let mut others = recipe.others.iter();
         let place = others.position(|rewrite| rewrite.fits(shape)).unwrap_or(recipe.others.len());
-        if place < recipe.others.len() || shape == ShapeNumber::UNKNOWN {
-            return Some(place);
+        let is_new = place == recipe.others.len() && shape != ShapeNumber::UNKNOWN;
+        if is_new && place < SHAPES_MAX {
+            recipe.others.push(recipe.program.rewrite(shape, layout));
         }
-        let first = &mut self.firsts[number as usize];
-        if first.is_free() {
-            *first = recipe.program.rewrite(shape, &layout());
-            return None;
-        }
-        if place < SHAPES_MAX {
-            recipe.others.push(recipe.program.rewrite(shape, &layout()));
-        }
-        Some(place)
+        recipe.others.get(place).unwrap_or(&Rewrite::NEVER)
     }
 
     /// A recipe in use.
@@ -183,6 +182,9 @@ impl Recipes {
             let (hash, next) = (recipe.identity.hash, recipe.next);
             *place = None;
             self.firsts[number as usize] = Rewrite::NEVER;
+            if let Some(second) = self.seconds.get_mut(number as usize) {
+                *second = Rewrite::NEVER;
+            }
             self.free.push(number);
             self.unchain(hash, number, next);
         }

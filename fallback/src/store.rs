@@ -3,16 +3,14 @@
 //! A flow takes two cache lines: what every packet of it changes, and the first line of the key it was
 //! made for. Its mask is its tuple's; what it does is a recipe, shared with all flows that do the same.
 
-use crate::compiled::{Program, Rewrite};
+use crate::compiled::Program;
 use crate::isa::{Isa, Scalar};
 use crate::recipe::{Recipe, Recipes};
 use crate::rule_list::RuleList;
-use crate::shape::ShapeNumber;
 use crate::slab::Slab;
 use std::collections::HashMap;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::{Key, Line, MaskedKey};
-use twinpath_flow::parse::Layout;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, FlowId};
@@ -228,27 +226,28 @@ impl Store {
         self.recipes.at(self.slots.at(index).hot.recipe)
     }
 
-    /// Counts a packet on its flow; `false`, and nothing done, when its TTL makes it an exception.
+    /// Counts a packet on its flow, and says what that does; `None`, and nothing done, when the
+    /// packet's TTL makes it an exception.
     #[inline(always)]
-    pub(crate) fn count(&mut self, index: u32, now: Time, len: usize, ttl: u8) -> bool {
+    pub(crate) fn count(&mut self, index: u32, now: Time, len: usize, ttl: u8) -> Option<u32> {
         let hot = &mut self.slots.at_mut(index).hot;
         if u16::from(ttl) < hot.ttl_min {
-            return false;
+            return None;
         }
         hot.counts += Counts::one(len);
         hot.last_used = now;
-        true
+        Some(hot.recipe)
     }
 
-    /// What a flow does with packets of a shape, for one of which `layout` gives the layout.
+    /// What flows do, by the number that [`Self::count`] gives.
     #[inline(always)]
-    pub(crate) fn rewrite(
-        &mut self,
-        index: u32,
-        shape: ShapeNumber,
-        layout: impl FnOnce() -> Layout,
-    ) -> &Rewrite {
-        self.recipes.rewrite(self.slots.at(index).hot.recipe, shape, layout)
+    pub(crate) const fn recipes(&self) -> &Recipes {
+        &self.recipes
+    }
+
+    /// What flows do.
+    pub(crate) const fn recipes_mut(&mut self) -> &mut Recipes {
+        &mut self.recipes
     }
 
     /// Whether recipes are too many to be in the nearest cache anyway.

@@ -142,7 +142,7 @@ impl Rig {
     /// Executes the program; whether a rewrite is there for such packets.
     fn run(&mut self, mut packet: Packet, parsed: &Parsed, effects: &mut Effects<'_>) -> bool {
         let shape = self.shapes.number(&parsed.layout);
-        let rewrite = self.recipes.rewrite(Self::NUMBER, shape, || parsed.layout);
+        let rewrite = self.recipes.any(Self::NUMBER, shape, &parsed.layout);
         let is_possible = rewrite.is_possible();
         let progress = rewrite.run(&mut packet, parsed.layout.strip);
         self.program().run_on(progress, packet, parsed, effects);

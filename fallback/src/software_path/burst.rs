@@ -242,15 +242,29 @@ impl SoftwarePath {
     /// Counts a packet that has a flow, and edits it as far as one rewrite does.
     #[inline(always)]
     fn edit(&mut self, packet: &mut Packet, at: usize, lane: &mut Lane) -> Option<Progress> {
-        let flow = lane.flows[at];
-        if !self.store.count(flow, lane.now, packet.len(), lane.ttl(at)) {
-            return None;
-        }
-        let rewrite = self.store.rewrite(flow, lane.shapes[at], || lane.layout(at, packet));
+        let (flow, shape) = (lane.flows[at], lane.shapes[at]);
+        let recipe = self.store.count(flow, lane.now, packet.len(), lane.ttl(at))?;
+        let Some(rewrite) = self.store.recipes().usual(recipe, shape) else {
+            return Some(self.edit_otherwise(recipe, packet, at, lane));
+        };
         if !rewrite.is_last() {
             lane.keep_layout(at, packet);
         }
         Some(rewrite.run(packet, lane.strip(at)))
+    }
+
+    /// The same for a packet of another shape than those seen first.
+    #[inline(never)]
+    fn edit_otherwise(
+        &mut self,
+        recipe: u32,
+        packet: &mut Packet,
+        at: usize,
+        lane: &mut Lane,
+    ) -> Progress {
+        let layout = lane.keep_layout(at, packet);
+        let rewrite = self.store.recipes_mut().any(recipe, lane.shapes[at], &layout);
+        rewrite.run(packet, lane.strip(at))
     }
 
     /// Does what is left to do with a packet.

@@ -205,10 +205,12 @@ impl Lane {
         }
     }
 
-    /// Keeps the layout of a packet that is to be edited and not done with then.
-    pub(super) fn keep_layout(&mut self, at: usize, packet: &Packet) {
+    /// Keeps the layout of a packet that is to be edited and may not be done with then.
+    #[inline(never)]
+    pub(super) fn keep_layout(&mut self, at: usize, packet: &Packet) -> Layout {
         self.layouts[at] = self.layout(at, packet);
         self.has_layout.add(at);
+        self.layouts[at]
     }
 
     /// All that was read of a packet that a rewrite has got so far with.
