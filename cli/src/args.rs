@@ -230,12 +230,104 @@ pub(crate) struct Run {
 
 /// `twinpath sim`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Sim {
     /// Socket to serve the card on
-    #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
+    #[arg(long, value_name = "PATH", required = true)]
+    pub socket: Option<PathBuf>,
     /// Configuration file
-    pub config: PathBuf,
+    #[arg(required = true)]
+    pub config: Option<PathBuf>,
+    /// Or something else.
+    #[command(subcommand)]
+    pub command: Option<SimCommand>,
+}
+
+/// `twinpath sim fault`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// Makes a simulated card fail, in a run with device = "sim" or one that is served
+    #[command(after_help = "\
+Examples:
+  twinpath sim fault list                              classes, rates, how often each fired
+  twinpath sim fault set completion-lost --one-in 1000
+  twinpath sim fault set command-slow --one-in 1 --for 20ms
+  twinpath sim fault once heartbeat-stopped --for 50ms
+  twinpath sim fault once removed --for 2s --at 10s --socket /run/card.sock
+  twinpath sim fault clear                             ends all faults and mends the card
+
+What each class is, and what Twinpath does about it: docs/faults.md.")]
+    Fault {
+        /// What to do
+        #[command(subcommand)]
+        command: FaultCommand,
+    },
+}
+
+/// How a simulated card is reached.
+#[derive(Debug, Args)]
+pub(crate) struct CardClient {
+    /// Control socket of a run, or the socket a card is served on; without it, the only running
+    /// process is meant
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `twinpath sim fault`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// Lists all classes with their rates and how often each fired
+    #[command(after_help = "Examples:\n  twinpath sim fault list --json | jq '.faults[].class'")]
+    List {
+        #[command(flatten)]
+        client: CardClient,
+    },
+    /// Sets how often a class strikes by chance
+    #[command(after_help = "Examples:\n  twinpath sim fault set completion-lost --one-in 1000")]
+    Set {
+        /// Class, as `list` shows it
+        class: String,
+        /// One chance in so many; 0 for never
+        #[arg(long, value_name = "N")]
+        one_in: u32,
+        /// How long, where `list` shows a time
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        lasts: Option<Duration>,
+        /// How many, where `list` shows a number
+        #[arg(long, value_name = "N", conflicts_with = "lasts")]
+        amount: Option<u64>,
+        /// Where draws come from, if no fault was set before
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        #[command(flatten)]
+        client: CardClient,
+    },
+    /// Makes one happen: at the next chance, or at every chance for a time
+    #[command(after_help = "\
+Examples:
+  twinpath sim fault once completion-lost
+  twinpath sim fault once heartbeat-stopped --for 50ms --at 2s")]
+    Once {
+        /// Class, as `list` shows it
+        class: String,
+        /// For so long, resets notwithstanding
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        lasts: Option<Duration>,
+        /// From now
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        at: Option<Duration>,
+        #[command(flatten)]
+        client: CardClient,
+    },
+    /// Ends all faults and mends the card
+    #[command(after_help = "Examples:\n  twinpath sim fault clear")]
+    Clear {
+        #[command(flatten)]
+        client: CardClient,
+    },
 }
 
 /// `twinpath hold`.

@@ -2,12 +2,15 @@
 
 mod devices;
 
-use crate::args::{Arguments, Bench, CardCommand, Client, Command, Place, RulesCommand};
+use crate::args::{
+    Arguments, Bench, CardCommand, Client, Command, FaultCommand, Place, RulesCommand, Sim,
+    SimCommand,
+};
 use crate::bench::forward;
 use crate::config::Config;
 use crate::control::client::{AskError, ask};
-use crate::control::path::SocketError;
-use crate::control::request::{Answer, Request};
+use crate::control::path::{self, SocketError};
+use crate::control::request::{Answer, FaultOrder, Request};
 use crate::failure::Failure;
 use crate::reproducer::Reproducer;
 use crate::run::explain::{FlowStory, PacketStory, packet_story};
@@ -20,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use twinpath_fallback::{Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
@@ -34,7 +38,7 @@ use twinpath_offload::RuleStore;
 pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
-        Command::Sim(arguments) => run::serve::serve(arguments),
+        Command::Sim(arguments) => sim(arguments),
         Command::Hold(arguments) => hold::holder::hold(arguments),
         Command::Check { config } => check(config),
         Command::Stats { client } => show(client, &Request::Stats, |statistics: &Statistics| {
@@ -100,6 +104,42 @@ fn story(answer: &Value) -> String {
         Ok(story) => view::explain::packet(&story) + &view::explain::flow(story.flow.as_ref()),
         Err(_) => answer.to_string(),
     }
+}
+
+fn sim(arguments: &Sim) -> Result<(), Failure> {
+    match (&arguments.command, &arguments.socket, &arguments.config) {
+        (Some(SimCommand::Fault { command }), ..) => fault(command),
+        (None, Some(socket), Some(config)) => run::serve::serve(socket, config),
+        (None, ..) => Err(Failure::input(anyhow!("--socket PATH and CONFIG are needed"))),
+    }
+}
+
+/// Nanoseconds of a time on the command line.
+fn nanoseconds(time: Option<Duration>) -> Option<u64> {
+    time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn fault(command: &FaultCommand) -> Result<(), Failure> {
+    let (order, client) = match command {
+        FaultCommand::List { client } => (FaultOrder::List, client),
+        FaultCommand::Set { class, one_in, lasts, amount, seed, client } => {
+            let amount = amount.or(nanoseconds(*lasts));
+            let (class, one_in, seed) = (class.clone(), *one_in, *seed);
+            (FaultOrder::Set { class, one_in, amount, seed }, client)
+        }
+        FaultCommand::Once { class, lasts, at, client } => {
+            let after = nanoseconds(*at).unwrap_or(0);
+            let lasts = nanoseconds(*lasts);
+            (FaultOrder::Once { class: class.clone(), after, lasts, amount: None }, client)
+        }
+        FaultCommand::Clear { client } => (FaultOrder::Clear, client),
+    };
+    // The socket of a card leads to its control socket.
+    let socket = client.socket.as_ref().map(|socket| {
+        Some(path::of_card(socket)).filter(|path| path.exists()).unwrap_or_else(|| socket.clone())
+    });
+    let client = Client { socket, json: client.json };
+    show(&client, &Request::Fault { order }, view::fault::list)
 }
 
 fn card(command: &CardCommand) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The configuration of a run: read, checked and resolved before anything is opened.
 
+mod faults;
 mod place;
 mod port;
 mod raw;
@@ -7,6 +8,7 @@ mod recovery;
 mod shadow;
 mod workers;
 
+pub(crate) use faults::Faults;
 pub(crate) use place::{ConfigError, Fault, Place};
 pub(crate) use shadow::Shadow;
 pub(crate) use workers::{Poll, WORKERS_MAX};
@@ -59,6 +61,8 @@ pub(crate) struct Sim {
     pub profile: Option<(String, Range<usize>)>,
     /// What the configuration changes in it: name, value, place.
     pub overrides: Vec<(&'static str, u64, Range<usize>)>,
+    /// What goes wrong in it.
+    pub faults: Faults,
 }
 
 /// A physical port's connection to the world, not yet opened.
@@ -281,7 +285,8 @@ fn sim(raw: &RawConfig) -> Result<Sim, Located> {
         })?;
         overrides.push((what, number, value.span()));
     }
-    Ok(Sim { profile, overrides })
+    let faults = Faults::read(raw)?;
+    Ok(Sim { profile, overrides, faults })
 }
 
 fn ipv4_header(raw: &RawConfig) -> Result<Ipv4Header, Located> {

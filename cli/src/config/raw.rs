@@ -3,6 +3,7 @@
 use super::place::Fault;
 use crate::near::nearest;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -20,8 +21,9 @@ const RECOVERY_KEYS: [&str; 4] = ["failures", "window", "pause", "pause_max"];
 /// Keys of `[rocker]`.
 const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
-const SIM_KEYS: [&str; 13] = [
+const SIM_KEYS: [&str; 14] = [
     "profile",
+    "faults",
     "capacity",
     "ternary",
     "hold_frames",
@@ -74,6 +76,7 @@ pub(crate) struct RawConfig {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RawSim {
     pub profile: Option<Spanned<String>>,
+    pub faults: Option<RawFaults>,
     pub capacity: Option<Spanned<i64>>,
     pub ternary: Option<Spanned<i64>>,
     pub hold_frames: Option<Spanned<i64>>,
@@ -86,6 +89,30 @@ pub(crate) struct RawSim {
     pub bug_wrong_port: Option<Spanned<i64>>,
     pub bug_miscount: Option<Spanned<i64>>,
     pub bug_wide_match: Option<Spanned<i64>>,
+}
+
+/// `[sim.faults]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFaults {
+    pub seed: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub one_in: BTreeMap<Spanned<String>, Spanned<i64>>,
+    #[serde(default)]
+    pub amount: BTreeMap<Spanned<String>, Spanned<i64>>,
+    #[serde(default)]
+    pub script: Vec<Spanned<RawIncident>>,
+}
+
+/// One event of the script; times in seconds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIncident {
+    pub class: Spanned<String>,
+    pub at: Option<Spanned<f64>>,
+    #[serde(rename = "for")]
+    pub lasts: Option<Spanned<f64>>,
+    pub amount: Option<Spanned<i64>>,
 }
 
 /// `[shadow]`.

@@ -65,6 +65,13 @@ pub(crate) fn default_socket(name: &str) -> PathBuf {
     folder().join(format!("{name}.sock"))
 }
 
+/// The control socket of a card served on that socket.
+pub(crate) fn of_card(socket: &Path) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".control");
+    name.into()
+}
+
 /// Listens on `path` with mode 0600; a socket that nobody answers on is replaced.
 ///
 /// # Errors

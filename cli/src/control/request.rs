@@ -52,6 +52,11 @@ pub(crate) enum Request {
     },
     /// What happened lately.
     Events,
+    /// Faults of the simulated card.
+    Fault {
+        /// What is wanted.
+        order: FaultOrder,
+    },
     /// The card: how it does, and whether it is trusted.
     Card,
     /// Does something with the card, then tells of it.
@@ -73,10 +78,43 @@ impl Request {
             | Self::Reasons
             | Self::RulesDump
             | Self::Events
+            | Self::Fault { .. }
             | Self::Card
             | Self::CardOrder { .. } => false,
         }
     }
+}
+
+/// What is wanted of the simulated card's faults; times in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FaultOrder {
+    /// All classes with their rates and how often they fired.
+    List,
+    /// Sets the rate of a class.
+    Set {
+        /// Its name.
+        class: String,
+        /// One chance in so many; 0 for never.
+        one_in: u32,
+        /// Nanoseconds or entries; the class's own when absent.
+        amount: Option<u64>,
+        /// Where draws come from, if there was no plan.
+        seed: u64,
+    },
+    /// Makes one happen.
+    Once {
+        /// Its name.
+        class: String,
+        /// From now.
+        after: u64,
+        /// For so long every chance is taken; the next one only when absent.
+        lasts: Option<u64>,
+        /// As in a rate.
+        amount: Option<u64>,
+    },
+    /// Ends all faults and mends the card.
+    Clear,
 }
 
 /// One answer: one line of JSON.

@@ -3,6 +3,8 @@
 use super::candidate;
 use super::collect::{card, statistics};
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
+use super::fault;
+use super::forwarder::Forwarder;
 use super::replace::{preview, replace};
 use super::session::Session;
 use crate::control::request::{Answer, Request};
@@ -33,6 +35,16 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
         Request::RulesReplace { name, text, dry_run: true } => preview(session, name, text),
         Request::RulesReplace { name, text, dry_run: false } => replace(session, name, text),
         Request::Events => ok(&session.brain.events.happenings()),
+        Request::Fault { order } => match &mut session.forwarder {
+            Forwarder::Card(card) => fault::answer(card.device(), order, session.now),
+            _ => {
+                let device = session.config.device.name();
+                Answer::Refused(format!(
+                    "device {device} has no faults here; those of a card served by `twinpath sim \
+                     --socket CARD` are reached with --socket CARD"
+                ))
+            }
+        },
         Request::Card => card_view(session),
         Request::CardOrder { order } => {
             let now = session.now;

@@ -10,6 +10,7 @@ mod collect;
 mod crew;
 pub mod event_ring;
 pub(crate) mod explain;
+pub(crate) mod fault;
 pub mod forwarder;
 mod hardware;
 pub(crate) mod history;
@@ -88,6 +89,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             let wanted = (config.workers, config.shadow.sample);
             let mut card = CardPath::new(profile, ports, wanted, software, now);
             card.set_recovery(config.recovery);
+            fault::begin(card.device(), &config.sim.faults, now);
             Forwarder::Card(Box::new(card))
         }
         (Device::Vfio(address), _) => {

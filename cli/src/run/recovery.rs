@@ -22,8 +22,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            failures: 8,
-            window: Duration::from_secs(60),
+            failures: 12,
+            window: Duration::from_secs(120),
             pause: Duration::from_millis(50),
             pause_max: Duration::from_secs(10),
         }

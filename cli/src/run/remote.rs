@@ -339,13 +339,16 @@ impl RemotePath {
         self.host.recovery()
     }
 
-    /// Does what somebody wants of the card; `false` when it is gone.
+    /// Does what somebody wants of the card, or will when it is back; `false` when it cannot.
     pub(crate) fn obey(&mut self, now: Time, order: Order, brain: &mut Brain) -> bool {
-        let is_here = matches!(self.presence, Presence::Here) && self.bus.is_connected();
-        if is_here {
+        if matches!(self.presence, Presence::Here) && self.bus.is_connected() {
             self.host.obey(now, order, &mut self.software, brain);
+            return true;
         }
-        is_here
+        if let Presence::Gone { retry, .. } = &mut self.presence {
+            *retry = now.min(*retry);
+        }
+        self.host.bear_in_mind(order)
     }
 
     /// The card is up: frames come through it from now on.

@@ -2,15 +2,19 @@
 
 use super::ports::Ports;
 use super::signals::Signals;
-use super::{Ends, open_ends, poll, sim};
-use crate::args;
+use super::{Ends, fault, open_ends, poll, sim};
 use crate::clock::Clock;
 use crate::config::{Config, Fault};
+use crate::control::path;
+use crate::control::request::{Answer, Request};
+use crate::control::server::Server as Control;
 use crate::failure::Failure;
 use anyhow::Context as _;
+use std::path::Path;
 use std::time::Duration;
 use twinpath_abi::bus::CardMemory as _;
 use twinpath_abi::register::{STATUS, status};
+use twinpath_flow::card::Generation;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 use twinpath_host_driver::vfio_user::memory::ServedMemory;
@@ -30,6 +34,8 @@ const SLEEP: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 struct Service {
     server: Server,
+    /// Where faults are asked for.
+    control: Control,
     memory: ServedMemory,
     card: Resettable,
     ports: Ports,
@@ -54,9 +60,9 @@ impl Function for Resettable {
 /// # Errors
 /// The configuration is wrong, the socket or a wire cannot be opened, or an output cannot be
 /// written.
-pub(crate) fn serve(arguments: &args::Sim) -> Result<(), Failure> {
+pub(crate) fn serve(socket: &Path, config: &Path) -> Result<(), Failure> {
     let clock = Clock::start();
-    let config = Config::load(&arguments.config)?;
+    let config = Config::load(config)?;
     let profile = sim::served(&config)?;
     let given = config.wires.len();
     if !(2..=64).contains(&given) {
@@ -66,12 +72,14 @@ pub(crate) fn serve(arguments: &args::Sim) -> Result<(), Failure> {
     let vectors = u16::try_from(profile.queues + 1).map_err(Failure::input)?;
     let signals = Signals::catch().context("signals").map_err(Failure::run)?;
     let ports = open_ends(&config, Ends::Wires)?;
-    let server = Server::bind(&arguments.socket, vectors).map_err(Failure::run)?;
+    let server = Server::bind(socket, vectors).map_err(Failure::run)?;
     let memory = server.memory();
     let card = Resettable(Card::new(profile, memory.clone()));
     let numbers = config.ports.physical().map(|port| port.number).collect();
-    let mut service = Service { server, memory, card, ports, numbers, begun: false };
-    tracing::info!("serving the simulated card on {}", arguments.socket.display());
+    let control = Control::open(&path::of_card(socket)).map_err(Failure::run)?;
+    let mut service = Service { server, control, memory, card, ports, numbers, begun: false };
+    fault::begin(&mut service.card.0, &config.sim.faults, clock.now());
+    tracing::info!("serving the simulated card on {}", socket.display());
     while !signals.end_wanted() && !service.ports.are_blocked() {
         let now = clock.now();
         if !service.round(now) {
@@ -85,6 +93,14 @@ impl Service {
     /// Does what can be done now; whether that was anything.
     fn round(&mut self, now: Time) -> bool {
         let served = self.server.serve(now, &mut self.card);
+        let card = &mut self.card.0;
+        self.control.serve(now, Generation(0), |request| {
+            let answer = match request {
+                Request::Fault { order } => fault::answer(card, &order, now),
+                _ => Answer::Refused("a card is served here: twinpath sim fault".to_owned()),
+            };
+            (answer, None)
+        });
         self.card.0.step(now.0);
         self.begin(now);
         let mut taken = 0;
@@ -126,10 +142,16 @@ impl Service {
     fn sleep(&self, now: Time, signals: &Signals) {
         let nap = now.after(if self.server.has_client() { NAP } else { SLEEP });
         let arrival = self.ports.next_arrival().filter(|_| self.begun).map(|(time, _)| time);
-        let events =
-            [Some(nap), arrival, self.card.0.next_event().map(Time), self.server.deadline()];
+        let events = [
+            Some(nap),
+            arrival,
+            self.card.0.next_event().map(Time),
+            self.server.deadline(),
+            self.control.deadline(),
+        ];
         let due = events.into_iter().flatten().min().unwrap_or(now);
         let others = [(self.server.descriptor(), false), (signals.descriptor(), false)];
-        poll::wait_for(due.since(now), &self.ports, others.into_iter());
+        let others = others.into_iter().chain(self.control.descriptors());
+        poll::wait_for(due.since(now), &self.ports, others);
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod card;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod fault;
 pub(crate) mod flows;
 pub(crate) mod replace;
 pub(crate) mod replay;

@@ -107,7 +107,7 @@ impl<B: Bus> Active<B> {
             return Err(garbage);
         }
         if let Work::Inspect { op: tag, place, image } = work
-            && matches!(status, Status::Done | Status::NoEntry)
+            && matches!(status, Status::Done | Status::NoEntry | Status::BadImage)
         {
             let answer = (status, EntryId(completion.entry));
             let inspected = Some(self.compare(bus, (place, image), answer, watched));

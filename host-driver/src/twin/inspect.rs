@@ -59,6 +59,8 @@ impl<B: Bus> Active<B> {
         let there = (status == Status::Done).then_some(id);
         let found = match (place.expected, there) {
             (Some((_, LEAVING)), _) | (None, None) => Found::AsWritten,
+            // Its words cannot be read: they are broken.
+            (Some((wanted, _)), None) if status == Status::BadImage => Found::Differs(wanted),
             (Some((wanted, _)), None) => Found::Missing(wanted),
             (Some((wanted, _)), Some(id)) if id != wanted => {
                 self.purge(bus, &place, id, watched);

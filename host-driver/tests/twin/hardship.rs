@@ -6,7 +6,7 @@ use crate::world::{Counted, World, entry, profile, udp};
 use std::collections::HashSet;
 use twinpath_abi::bus::Bus as _;
 use twinpath_abi::register::{CONTROL, EPOCH, control};
-use twinpath_flow::card::{DeathCause, EntryId, Event, FlowOp, Health, OpTag, TableId};
+use twinpath_flow::card::{DeathCause, EntryId, Event, FlowOp, Found, Health, OpTag, TableId};
 use twinpath_flow::field::Field;
 use twinpath_flow::key::Key;
 use twinpath_flow::port::PortNo;
@@ -305,4 +305,24 @@ fn a_reset_that_is_ignored_is_given_up_in_the_time_the_card_names() {
     world.twin.reset(world.now).unwrap();
     world.come_up();
     assert_ne!(world.rig.bus().read32(CONTROL.offset) & control::TABLES, 0);
+}
+
+#[test]
+fn a_broken_entry_is_found_when_its_place_is_read_back() {
+    let mut world = World::<InProcess>::new(profile(16, 2));
+    world.add(entry(1, 7)).unwrap();
+    let at = world.now.0;
+    let class = Class::EntryEcc;
+    world.rig.card().inject(Incident { class, at, lasts: None, amount: None }).unwrap();
+    world.run(1);
+    let found = (0..200).any(|_| {
+        let tag = world.tag();
+        let inspected = world.operate(FlowOp::Inspect { tag }).unwrap().inspected.unwrap();
+        inspected.found == Found::Differs(EntryId(1))
+    });
+    assert!(found);
+    world.delete(1).unwrap();
+    world.add(entry(2, 7)).unwrap();
+    world.send(0, &udp(7, 2));
+    assert_eq!(world.out(1), [udp(7, 2)]);
 }

@@ -153,7 +153,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
         (self.failover.ailing, brain.wants.reset) = (None, None);
     }
 
-    /// How long the card is left alone before its reset: not at all, unless it fails in bypass too.
+    /// How long the card is left alone before its reset: long only if it does not even come up
+    /// in bypass.
     fn note_failure(&mut self, now: Time, cause: String, brain: &mut Brain) -> Duration {
         brain.events.error(now, format!("card failed: {cause}"));
         let before = self.failover.recovery.standing();
@@ -166,8 +167,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
         match (self.failover.tried, self.failover.is_up) {
             // It may do as a plain network card.
             (Mode::Forward, true) => Duration::ZERO,
-            (Mode::Forward, false) => RETRY_MIN,
-            (Mode::Bypass, _) => pause.max(RETRY_MIN),
+            (Mode::Forward, false) | (Mode::Bypass, true) => RETRY_MIN,
+            (Mode::Bypass, false) => pause.max(RETRY_MIN),
         }
     }
 
@@ -198,6 +199,16 @@ impl<N: SmartNic + ?Sized> Host<N> {
         // Bring-up is by a reset, and a reset card is in generation 0.
         brain.tell(now, Input::CardUp { capabilities, epoch, generation: Generation(0) });
         true
+    }
+
+    /// Notes what somebody wants of a card that is gone; whether that can be.
+    pub(crate) fn bear_in_mind(&mut self, order: Order) -> bool {
+        match order {
+            Order::Drain => self.failover.recovery.drain(),
+            Order::Resume => self.failover.recovery.trust(),
+            Order::Reset => {}
+        }
+        order != Order::Reset
     }
 
     /// Does what somebody wants of the card.
