@@ -117,6 +117,15 @@ Examples:
         #[command(subcommand)]
         command: CardCommand,
     },
+    /// Tells whether the card holds what it should: what was read back, found and mended
+    #[command(after_help = "\
+Examples:
+  twinpath reconcile
+  twinpath reconcile --json            `read` is null for a card that cannot be read")]
+    Reconcile {
+        #[command(flatten)]
+        client: Client,
+    },
     /// Shows what happened lately: changes, expiries, refusals, packets for the controller
     #[command(after_help = "Examples:\n  twinpath events\n  twinpath events --json")]
     Events {

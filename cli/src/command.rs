@@ -57,6 +57,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Rules { command } => rules(command),
         Command::Card { command } => card(command),
+        Command::Reconcile { client } => show(client, &Request::Reconcile, view::stats::reading),
         Command::Events { client } => show(client, &Request::Events, view::events::list),
         Command::Bench { command: Bench::Forward(arguments) } => forward::run(arguments),
         Command::Replay { file, json } => replay(file, *json),

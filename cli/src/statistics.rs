@@ -165,6 +165,19 @@ pub(crate) struct ShadowView {
     pub quarantined: u64,
 }
 
+/// Whether the card holds what it should.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    /// Name of the card; null without one.
+    pub card: Option<String>,
+    /// Entries it should hold.
+    pub entries: usize,
+    /// Places it has.
+    pub places: u64,
+    /// What was read back; null where it cannot be: unverifiable.
+    pub read: Option<ReconcileView>,
+}
+
 /// What the card holds, compared with what it should; see `docs/offload.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReconcileView {
@@ -180,6 +193,13 @@ pub(crate) struct ReconcileView {
     pub altered: u64,
     /// Entries that nobody had written; taken out.
     pub orphans: u64,
+}
+
+impl ReconcileView {
+    /// Differences found.
+    pub(crate) const fn found(&self) -> u64 {
+        self.missing + self.altered + self.orphans
+    }
 }
 
 /// The card.

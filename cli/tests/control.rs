@@ -227,3 +227,18 @@ fn clients_that_say_nothing_or_too_much_do_not_stall_the_run() {
     drop(silent);
     run.end();
 }
+
+#[test]
+fn what_the_card_holds_is_read_back_and_told() {
+    let run = Running::start("reconcile", "sim");
+    run.wait_until("places read", || {
+        run.json(&["reconcile"])["read"]["inspected"].as_u64().is_some_and(|places| places > 0)
+    });
+    let told = run.json(&["reconcile"]);
+    assert_eq!((&told["card"], &told["read"]["missing"]), (&"twin".into(), &0.into()), "{told}");
+    assert!(told["places"].as_u64() > told["entries"].as_u64(), "{told}");
+    assert!(run.text(&["reconcile"]).starts_with("card twin: "));
+    let none = Running::start("reconcile", "none");
+    assert_eq!(none.text(&["reconcile"]), "no card\n");
+    assert_eq!(none.json(&["reconcile"])["read"], Value::Null);
+}

@@ -1,12 +1,13 @@
 //! What people may ask.
 
 use crate::engine::Engine;
-use crate::flows::FlowRecord;
+use crate::flows::{FlowRecord, Stage};
 use crate::ledger::{EntryRecord, Ledger};
 use crate::rule_book::RuleRecord;
 use crate::view::{
     Counted, EntryState, EntryView, FlowView, Place, RuleView, Split, TableView, Totals,
 };
+use std::cmp::Reverse;
 use std::sync::Arc;
 use twinpath_flow::card::EntryId;
 use twinpath_flow::counters::Counts;
@@ -22,9 +23,41 @@ impl Engine {
         Some(self.view(record))
     }
 
+    /// Whether software has the flow: it is known, and was not dropped.
+    #[must_use]
+    pub fn serves(&self, id: FlowId) -> bool {
+        let record = self.flows.find(id).and_then(|index| self.flows.get(index));
+        record.is_some_and(|record| record.stage != Stage::Departed)
+    }
+
     /// All flows in a fixed order, those included that wait for the final counts of their entries.
     pub fn flows(&self) -> impl Iterator<Item = FlowView> + '_ {
         self.flows.iter().map(|record| self.view(record))
+    }
+
+    /// The flows with most packets, in `place` or anywhere: how many there are, and at most `most` of
+    /// them, the busiest first. Only what is told of them is made.
+    #[must_use]
+    pub fn busiest(&self, place: Option<Place>, most: usize) -> (usize, Vec<FlowView>) {
+        let wanted = |record: &FlowRecord| match place {
+            None => true,
+            Some(place) => (place == Place::Card) == self.is_in_card(record),
+        };
+        let packets = |record: &FlowRecord| {
+            let inside = self.entries_of(record).map(|entry| entry.counts.packets);
+            record.card().packets + record.software.packets + inside.sum::<u64>()
+        };
+        let ranked = self.flows.iter().filter(|record| wanted(record));
+        let mut ranked: Vec<_> =
+            ranked.map(|record| (Reverse(packets(record)), record.id)).collect();
+        let total = ranked.len();
+        if most < total {
+            ranked.select_nth_unstable(most);
+            ranked.truncate(most);
+        }
+        ranked.sort_unstable();
+        // A flow that software has dropped may have lost its name to a newer one.
+        (total, ranked.iter().filter_map(|(_, id)| self.flow(*id)).collect())
     }
 
     /// Everything known about a rule in place or of the change under way.
@@ -60,7 +93,7 @@ impl Engine {
     /// Sums. Looks at every flow.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let views = self.flows.iter().filter(|record| self.serves(record));
+        let views = self.flows.iter().filter(|record| self.is_in_card(record));
         Totals {
             flows: self.split(self.card, self.card_unknown, self.software),
             flow_count: self.flows.len(),
@@ -78,7 +111,7 @@ impl Engine {
         self.flows.get(entry.flow).map(|record| record.id)
     }
 
-    fn serves(&self, record: &FlowRecord) -> bool {
+    fn is_in_card(&self, record: &FlowRecord) -> bool {
         let Some(ledger) = self.ledger.as_ref() else { return false };
         record
             .entries()

@@ -85,7 +85,8 @@ impl Engine {
         if let Some(asked) = self.rounds.asked {
             return Some(asked.after(ROUND_WAIT));
         }
-        if self.flows.len() > 0 {
+        // A card without flows is read back too: it may hold what nobody put there.
+        if self.flows.len() > 0 || self.can_read_back() {
             return Some(self.rounds.next);
         }
         self.rules.first_end().map(|end| end.max(self.rounds.next))

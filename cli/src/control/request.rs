@@ -50,6 +50,8 @@ pub(crate) enum Request {
         /// Only says what would change.
         dry_run: bool,
     },
+    /// What the card holds, compared with what it should.
+    Reconcile,
     /// What happened lately.
     Events,
     /// Faults of the simulated card.
@@ -77,6 +79,7 @@ impl Request {
             | Self::Explain { .. }
             | Self::Reasons
             | Self::RulesDump
+            | Self::Reconcile
             | Self::Events
             | Self::Fault { .. }
             | Self::Card

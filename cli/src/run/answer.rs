@@ -1,7 +1,7 @@
 //! Answers to requests of the control socket.
 
 use super::candidate;
-use super::collect::{card, statistics};
+use super::collect::{card, reading, statistics};
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
 use super::fault;
 use super::forwarder::Forwarder;
@@ -34,6 +34,7 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
         Request::RulesDel { selection, strict } => delete_rules(session, selection, *strict),
         Request::RulesReplace { name, text, dry_run: true } => preview(session, name, text),
         Request::RulesReplace { name, text, dry_run: false } => replace(session, name, text),
+        Request::Reconcile => ok(&reading(session)),
         Request::Events => ok(&session.brain.events.happenings()),
         Request::Fault { order } => match &mut session.forwarder {
             Forwarder::Card(card) => fault::answer(card.device(), order, session.now),
@@ -86,16 +87,7 @@ fn flows(session: &Session, place: Option<&str>, limit: usize) -> Answer {
         Some("software") => Some(Place::Software),
         Some(other) => return Answer::Refused(format!("unknown place {other:?}")),
     };
-    let wanted = |view: &Place| place.is_none_or(|place| place == *view);
-    let mut views: Vec<_> =
-        session.brain.engine.flows().filter(|view| wanted(&view.place)).collect();
-    let total = views.len();
-    let packets = |view: &twinpath_offload::FlowView| {
-        let card = view.counts.card.map_or(0, |card| card.counts.packets);
-        card + view.counts.software.counts.packets
-    };
-    views.sort_by_key(|view| (std::cmp::Reverse(packets(view)), view.id));
-    views.truncate(limit.min(FLOWS_MAX));
+    let (total, views) = session.brain.engine.busiest(place, limit.min(FLOWS_MAX));
     let flows: Vec<_> = views.iter().map(flow_story).collect();
     ok(&json!({ "total": total, "flows": flows }))
 }
@@ -154,7 +146,7 @@ fn add_rules(session: &mut Session, texts: &[String]) -> Answer {
     }
     let added = rules.len();
     session.brain.change(|store| store.add(rules));
-    settle(session, format!("{added} rules added"));
+    settle(session, format!("{} added", rules_of(added)));
     ok(&json!({ "added": added, "warnings": warnings }))
 }
 
@@ -172,8 +164,13 @@ fn delete_rules(session: &mut Session, text: &str, strict: bool) -> Answer {
         .iter()
         .map(|placed| text_of(&placed.rule))
         .collect();
-    settle(session, format!("{} rules deleted", deleted.len()));
+    settle(session, format!("{} deleted", rules_of(deleted.len())));
     ok(&json!({ "deleted": deleted }))
+}
+
+/// So many rules, in words.
+fn rules_of(count: usize) -> String {
+    if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") }
 }
 
 pub(super) fn settle(session: &mut Session, event: String) {

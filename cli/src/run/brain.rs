@@ -10,6 +10,7 @@ use twinpath_flow::counters::Counts;
 use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::Rule;
+use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
 use twinpath_offload::io::{Input, Output, ResetCause};
 use twinpath_offload::shadow::Finding;
@@ -17,6 +18,21 @@ use twinpath_offload::{Engine, EngineEvent, RuleStore, Settings};
 
 /// Differences that wait to be kept at most; later ones are only told.
 const FINDINGS_MAX: usize = 16;
+
+/// Counts of software's flows told to the engine at once: what comes meanwhile goes first, so that
+/// a million flows keep no new one waiting.
+const COUNTS_AT_ONCE: usize = 4096;
+
+/// What software counted for a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowCount {
+    /// The flow.
+    pub id: FlowId,
+    /// Absolute since it was made.
+    pub counts: Counts,
+    /// Its last packet in software.
+    pub last_used: Time,
+}
 
 /// What the engine wants of a card besides operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +64,10 @@ pub struct Brain {
     /// The rules differ from the newest pipeline made of them.
     changed: bool,
     reported: Option<Time>,
+    /// Counts not told yet.
+    counted: VecDeque<FlowCount>,
+    /// The engine waits for the last of them.
+    is_reporting: bool,
 }
 
 impl Brain {
@@ -69,6 +89,8 @@ impl Brain {
             generation: Generation(0),
             changed: false,
             reported: None,
+            counted: VecDeque::new(),
+            is_reporting: false,
         }
     }
 
@@ -123,8 +145,43 @@ impl Brain {
         self.engine.handle(now, input);
     }
 
-    /// Tells the engine the time if it is due.
+    /// Takes the counts that the keeper was asked for, and tells the engine some of them.
+    pub fn report(&mut self, now: Time, counts: impl IntoIterator<Item = FlowCount>) {
+        self.counted.extend(counts);
+        self.is_reporting = true;
+        self.tell_counts(now, COUNTS_AT_ONCE);
+    }
+
+    /// Tells the engine all counts that wait.
+    pub fn tell_all_counts(&mut self, now: Time) {
+        self.tell_counts(now, self.counted.len());
+    }
+
+    fn tell_counts(&mut self, now: Time, most: usize) {
+        for count in self.counted.drain(..most.min(self.counted.len())) {
+            // One that has ended meanwhile brought its last counts with it.
+            if self.engine.serves(count.id) {
+                let FlowCount { id, counts, last_used } = count;
+                let last_used = Some(last_used);
+                self.engine.handle(now, Input::SoftwareCounts { id, counts, last_used });
+            }
+        }
+        if self.counted.is_empty() && std::mem::take(&mut self.is_reporting) {
+            self.tell(now, Input::SoftwareReported);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do without other news.
+    pub fn next_tick(&self) -> Option<Time> {
+        let counts = (!self.counted.is_empty()).then_some(self.reported.unwrap_or_default());
+        [counts, self.engine.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Tells the engine some of the counts that wait, and the time if it is due.
     pub fn tick(&mut self, now: Time) {
+        if !self.counted.is_empty() {
+            self.tell_counts(now, COUNTS_AT_ONCE);
+        }
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
             self.tell(now, Input::Timeout);
         }
@@ -223,5 +280,64 @@ fn reborrow<'a>(keeper: &'a mut Option<&mut dyn FlowKeeper>) -> Option<&'a mut d
     match keeper {
         Some(keeper) => Some(&mut **keeper),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinpath_flow::key::{Key, MaskedKey};
+    use twinpath_flow::steps::Flow;
+
+    fn id(index: u32) -> FlowId {
+        FlowId { index, generation: 0 }
+    }
+
+    fn count(index: u32) -> FlowCount {
+        FlowCount { id: id(index), counts: Counts::one(60), last_used: Time(0) }
+    }
+
+    fn told(brain: &Brain) -> u64 {
+        brain.engine.totals().flows.software.counts.packets
+    }
+
+    /// A brain that was told of `flows`.
+    fn brain(flows: u32) -> Brain {
+        let ports = Arc::new(PortTable::new(Vec::new()).unwrap());
+        let mut brain = Brain::new(ports, Vec::new(), Settings::default(), Time(0));
+        let (matching, steps, rules) = (MaskedKey::default(), Vec::new(), Vec::new());
+        let flow = Arc::new(Flow { matching, steps, ttl_threshold: None, rules });
+        for index in 0..flows {
+            let (id, flow, from) = (id(index), Arc::clone(&flow), Generation(0));
+            let made = Input::FlowMade { id, flow, key: Key::ZERO, from, until: None };
+            brain.tell(Time(0), made);
+        }
+        brain.settle(Time(0), None);
+        brain
+    }
+
+    #[test]
+    fn counts_of_very_many_flows_are_told_in_parts() {
+        let mut brain = brain(10_000);
+        brain.report(Time(0), (0..10_000).map(count));
+        let mut parts = vec![told(&brain)];
+        while brain.next_tick() == Some(Time(0)) && parts.len() < 10 {
+            brain.tick(Time(0));
+            parts.push(told(&brain));
+        }
+        assert_eq!(parts[..3], [4096, 8192, 10_000]);
+    }
+
+    #[test]
+    fn a_flow_that_ends_while_its_counts_wait_is_counted_once() {
+        let mut brain = brain(10_000);
+        brain.report(Time(0), (0..10_000).map(count));
+        let gone = Input::FlowGone { id: id(9_999), counts: Counts::one(60), last_used: None };
+        brain.tell(Time(0), gone);
+        brain.tell_all_counts(Time(0));
+        assert_eq!(told(&brain), 10_000);
+        while let Some(output) = brain.engine.poll_output() {
+            assert!(!matches!(output, Output::Event(_)), "{output:?}");
+        }
     }
 }

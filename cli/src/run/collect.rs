@@ -5,8 +5,8 @@ use super::ports::PortLine;
 use super::recovery::Recovery;
 use super::session::Session;
 use crate::statistics::{
-    CardView, FlowCounts, Packets, PortView, ReasonCount, ReconcileView, RuleView, ShadowView,
-    Statistics, TableView, TimeView,
+    CardView, FlowCounts, Packets, PortView, Reading, ReasonCount, ReconcileView, RuleView,
+    ShadowView, Statistics, TableView, TimeView,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::field::FIELDS;
@@ -147,6 +147,18 @@ fn reconcile(session: &Session) -> Option<ReconcileView> {
         altered: totals.altered,
         orphans: totals.orphans,
     })
+}
+
+/// Whether the card holds what it should.
+pub(crate) fn reading(session: &mut Session) -> Reading {
+    let card = card(session);
+    let tables = card.iter().flat_map(|card| &card.tables);
+    Reading {
+        places: tables.map(|table| u64::from(table.capacity)).sum(),
+        card: card.map(|card| card.name),
+        entries: session.brain.engine.totals().entries,
+        read: reconcile(session),
+    }
 }
 
 pub(super) fn card(session: &mut Session) -> Option<CardView> {

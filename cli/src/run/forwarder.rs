@@ -248,6 +248,7 @@ impl Forwarder {
         if let Some(keeper) = self.keeper_mut() {
             keeper.report(now, None, brain);
         }
+        brain.tell_all_counts(now);
         brain.settle(now, self.keeper_mut());
         match self {
             Self::Card(card) => card.sweep_all(now, brain),

@@ -149,7 +149,7 @@ impl Session {
     /// engine left undone at this very time is looked at a little later, so that time always moves.
     fn next_due(&self, arrival: Option<Time>) -> Option<Time> {
         let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
-        let events = [self.forwarder.next_event(), self.brain.engine.next_timeout()];
+        let events = [self.forwarder.next_event(), self.brain.next_tick()];
         let event = events.into_iter().flatten().map(due).min();
         let arrival = arrival.map(|time| time.max(self.now));
         [event, arrival].into_iter().flatten().min()
@@ -187,7 +187,7 @@ impl Session {
         let events = [
             arrival,
             self.forwarder.next_event(),
-            self.brain.engine.next_timeout(),
+            self.brain.next_tick(),
             self.server.as_ref().and_then(Server::deadline),
             Some(self.end()),
             Some(self.now.after(SLEEP_MAX)),

@@ -1,6 +1,6 @@
 //! The software path with its buffers: bursts in, frames out, news for the brain.
 
-use super::brain::Brain;
+use super::brain::{Brain, FlowCount};
 use super::keeper::FlowKeeper;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
@@ -221,14 +221,13 @@ impl FlowKeeper for Software {
     }
 
     fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain) {
-        for (id, usage) in self.path.usages() {
+        let flows = self.path.usages().filter_map(|(id, usage)| {
             let used = usage.counts != Counts::default();
-            if used && since.is_none_or(|since| usage.last_used >= since) {
-                let (counts, last_used) = (usage.counts, Some(usage.last_used));
-                brain.tell(now, Input::SoftwareCounts { id, counts, last_used });
-            }
-        }
-        brain.tell(now, Input::SoftwareReported);
+            let (counts, last_used) = (usage.counts, usage.last_used);
+            let is_news = used && since.is_none_or(|since| last_used >= since);
+            is_news.then_some(FlowCount { id, counts, last_used })
+        });
+        brain.report(now, flows);
     }
 
     fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)> {

@@ -1,7 +1,7 @@
 //! Statistics for people.
 
 use super::{known, lines, share, table};
-use crate::statistics::{Packets, ReconcileView, ShadowView, Statistics};
+use crate::statistics::{Packets, Reading, ReconcileView, ShadowView, Statistics};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -105,6 +105,25 @@ fn shadow(shadow: Option<&ShadowView>) -> String {
             shadow.judged, shadow.skipped, shadow.diverged, shadow.quarantined
         ),
     }
+}
+
+/// Whether the card holds what it should, for people.
+pub(crate) fn reading(reading: &Reading) -> String {
+    let Some(card) = &reading.card else {
+        return "no card\n".to_owned();
+    };
+    let Reading { entries, places, .. } = reading;
+    let mut text = format!("card {card}: {entries} entries in {places} places\n");
+    text += &reconcile(reading.read.as_ref());
+    text += &match reading.read.as_ref().map(|read| (read.last_pass, read.found())) {
+        None => String::new(),
+        Some((None, _)) => "not gone through once yet\n".to_owned(),
+        Some((Some(last), 0)) => format!("last gone through at {last:.1} s: all as it should be\n"),
+        Some((Some(last), _)) => {
+            format!("last gone through at {last:.1} s; `twinpath events` has each finding\n")
+        }
+    };
+    text
 }
 
 fn reconcile(reconcile: Option<&ReconcileView>) -> String {

@@ -3,7 +3,7 @@
 
 use super::Crew;
 use super::order::{Answer, Order};
-use crate::run::brain::Brain;
+use crate::run::brain::{Brain, FlowCount};
 use crate::run::keeper::FlowKeeper;
 use std::sync::Arc;
 use twinpath_fallback::slow_path::SlowPath;
@@ -13,7 +13,6 @@ use twinpath_flow::key::Key;
 use twinpath_flow::pipeline::Pipeline;
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
-use twinpath_offload::io::Input;
 
 /// The flow that worker `index` of `count` calls `id`.
 pub(super) fn global(id: FlowId, index: usize, count: usize) -> FlowId {
@@ -95,15 +94,15 @@ impl FlowKeeper for Crew {
 
     fn report(&mut self, now: Time, since: Option<Time>, brain: &mut Brain) {
         let answers = self.ask(now, brain, |_| Order::Count(since));
-        for (index, answer) in answers.into_iter().enumerate() {
-            let Answer::Counts(flows) = answer else { continue };
-            for (id, counts, last_used) in flows {
-                let id = global(id, index, self.hands.len());
-                let last_used = Some(last_used);
-                brain.tell(now, Input::SoftwareCounts { id, counts, last_used });
-            }
-        }
-        brain.tell(now, Input::SoftwareReported);
+        let count = self.hands.len();
+        let flows = answers.into_iter().enumerate().flat_map(|(index, answer)| {
+            let flows = if let Answer::Counts(flows) = answer { flows } else { Vec::new() };
+            flows.into_iter().map(move |(id, counts, last_used)| {
+                let id = global(id, index, count);
+                FlowCount { id, counts, last_used }
+            })
+        });
+        brain.report(now, flows);
     }
 
     fn find(&self, key: &Key) -> Option<(FlowId, Arc<Flow>)> {

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use twinpath_fallback::Settings;
 use twinpath_fallback::slow_path::SlowPath;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::steps::FlowId;
@@ -119,7 +120,8 @@ impl Crew {
                 ports: share,
                 table: Arc::clone(brain.ports()),
                 software: Software::new(
-                    fresh_settings(),
+                    // No card, so nobody asks how hot a flow is.
+                    Settings { hit_samples: 0, ..fresh_settings() },
                     brain.generation(),
                     Arc::clone(brain.pipeline()),
                 ),
