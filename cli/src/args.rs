@@ -229,6 +229,9 @@ pub(crate) struct Run {
     /// Ends after this time of the run, for instance 500ms, 30s, 5m
     #[arg(long, value_parser = duration)]
     pub duration: Option<Duration>,
+    /// Becomes this user once everything is open; overrides `user` of the file
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Overrides `workers` of the file
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u16>,

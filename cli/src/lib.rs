@@ -5,9 +5,11 @@
 //! - `config`: the configuration file; `control`: the socket to the running process.
 //! - `statistics`: what the numbers are; `view`, `live`, `output`: how they are shown.
 //! - [`hold`]: descriptors that outlive the process.
+//! - `account`: users and groups; `privileges`: what a run gives up.
 //! - `clock`: the one place that reads the clock; `failure`: exit codes.
 //! - [`hostile`]: what strangers hand in, as plain calls, for the fuzz targets.
 
+mod account;
 mod args;
 mod bench;
 mod clock;
@@ -20,6 +22,7 @@ pub mod hostile;
 mod live;
 mod near;
 mod output;
+mod privileges;
 mod reproducer;
 pub mod run;
 mod statistics;

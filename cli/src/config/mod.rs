@@ -5,11 +5,13 @@ mod place;
 mod port;
 mod raw;
 mod recovery;
+mod security;
 mod shadow;
 mod workers;
 
 pub(crate) use faults::Faults;
 pub(crate) use place::{ConfigError, Fault, Place};
+pub(crate) use security::{Parties, Security};
 pub(crate) use shadow::Shadow;
 pub(crate) use workers::{Poll, WORKERS_MAX};
 
@@ -100,6 +102,8 @@ pub(crate) struct Config {
     pub poll: Poll,
     /// Control socket, resolved.
     pub control: Option<PathBuf>,
+    /// Whom the run becomes, and who may talk to it.
+    pub security: Security,
     /// Simulated card.
     pub sim: Sim,
     /// What flows a rocker switch may hold.
@@ -148,6 +152,7 @@ impl Config {
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let shadow = Shadow::read(&raw, &folder).map_err(at)?;
         let recovery = recovery::read(&raw).map_err(at)?;
+        let security = Security::read(&raw).map_err(at)?;
         let count = workers::count(&raw).map_err(at)?;
         let cpus = workers::cpus(&raw).map_err(at)?;
         let poll = workers::poll(&raw).map_err(at)?;
@@ -173,6 +178,7 @@ impl Config {
             cpus,
             poll,
             control: raw.control.map(|control| folder.join(control.into_inner())),
+            security,
             sim,
             ipv4_header,
             shadow,

@@ -10,8 +10,20 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 11] = [
-    "device", "rules", "workers", "cpus", "poll", "control", "sim", "rocker", "shadow", "port",
+const ROOT_KEYS: [&str; 14] = [
+    "device",
+    "rules",
+    "workers",
+    "cpus",
+    "poll",
+    "control",
+    "sim",
+    "rocker",
+    "shadow",
+    "port",
+    "user",
+    "control_mode",
+    "control_group",
     "recovery",
 ];
 /// Keys of `[shadow]`.
@@ -64,6 +76,9 @@ pub(crate) struct RawConfig {
     pub cpus: Option<Vec<Spanned<i64>>>,
     pub poll: Option<Spanned<String>>,
     pub control: Option<Spanned<PathBuf>>,
+    pub user: Option<Spanned<String>>,
+    pub control_mode: Option<Spanned<String>>,
+    pub control_group: Option<Spanned<String>>,
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,
     pub shadow: Option<RawShadow>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod path;
+pub(crate) mod peer;
 pub(crate) mod request;
 pub(crate) mod server;
 

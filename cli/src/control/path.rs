@@ -72,11 +72,16 @@ pub(crate) fn of_card(socket: &Path) -> PathBuf {
     name.into()
 }
 
-/// Listens on `path` with mode 0600; a socket that nobody answers on is replaced.
+/// Listens on `path` with `mode`, as `owner` (user and group, the process's where `None`); a socket
+/// that nobody answers on is replaced.
 ///
 /// # Errors
 /// Another instance answers on it, or the system refuses.
-pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+pub(crate) fn listen(
+    path: &Path,
+    mode: u32,
+    owner: (Option<u32>, Option<u32>),
+) -> Result<UnixListener, SocketError> {
     let system =
         |action| move |source| SocketError::System { path: path.to_owned(), action, source };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
@@ -91,6 +96,11 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let bound = UnixListener::bind(path);
     rustix::process::umask(umask);
     let listener = bound.map_err(system("listen"))?;
+    if owner != (None, None) {
+        std::os::unix::fs::lchown(path, owner.0, owner.1).map_err(system("give to its users"))?;
+    }
+    // Not before it is theirs: until then it is this process's user's alone.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(system("protect"))?;
     listener.set_nonblocking(true).map_err(system("listen"))?;
     Ok(listener)
 }
@@ -152,14 +162,14 @@ mod tests {
     fn a_socket_is_private_taken_once_and_replaced_when_stale() {
         let folder = empty_folder("listen");
         let path = folder.join("a.sock");
-        let listener = listen(&path).unwrap();
+        let listener = listen(&path, 0o600, (None, None)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(listen(&path), Err(SocketError::InUse { .. })));
+        assert!(matches!(listen(&path, 0o600, (None, None)), Err(SocketError::InUse { .. })));
         assert_eq!(only_socket(&folder).unwrap(), path);
         drop(listener);
         assert!(matches!(only_socket(&folder), Err(SocketError::NoneRunning { .. })));
-        let first = listen(&path).unwrap();
-        let second = listen(&folder.join("b.sock")).unwrap();
+        let first = listen(&path, 0o600, (None, None)).unwrap();
+        let second = listen(&folder.join("b.sock"), 0o600, (None, None)).unwrap();
         assert!(matches!(only_socket(&folder), Err(SocketError::SeveralRunning { .. })));
         drop((first, second));
         fs::remove_dir_all(&folder).unwrap();
@@ -171,7 +181,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("precious.sock");
         fs::write(&path, "x").unwrap();
-        assert!(matches!(listen(&path), Err(SocketError::NotASocket { .. })));
+        assert!(matches!(listen(&path, 0o600, (None, None)), Err(SocketError::NotASocket { .. })));
         assert!(path.exists());
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -69,6 +69,26 @@ pub(crate) enum Request {
 }
 
 impl Request {
+    /// Whether it leaves everything as it is; who is not trusted may ask nothing else.
+    pub(crate) const fn only_looks(&self) -> bool {
+        match self {
+            Self::Stats
+            | Self::Flows { .. }
+            | Self::Explain { .. }
+            | Self::Reasons
+            | Self::RulesDump
+            | Self::RulesReplace { dry_run: true, .. }
+            | Self::Fault { order: FaultOrder::List }
+            | Self::Card
+            | Self::Events => true,
+            Self::RulesAdd { .. }
+            | Self::RulesDel { .. }
+            | Self::RulesReplace { .. }
+            | Self::Fault { .. }
+            | Self::CardOrder { .. } => false,
+        }
+    }
+
     /// Whether it changes the rules in place.
     pub(crate) const fn changes_rules(&self) -> bool {
         match self {

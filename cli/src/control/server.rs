@@ -7,6 +7,7 @@
 
 use super::REQUEST_MAX;
 use super::path::{self, SocketError};
+use super::peer::{Standing, Trust};
 use super::request::{Answer, Request};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -36,12 +37,14 @@ pub(crate) type Reply = (Answer, Option<Generation>);
 pub(crate) struct Server {
     listener: UnixListener,
     path: PathBuf,
+    trust: Trust,
     clients: Vec<Client>,
 }
 
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
+    standing: Standing,
     incoming: Vec<u8>,
     /// Bytes of `incoming` known to hold no end of line.
     searched: usize,
@@ -53,12 +56,28 @@ struct Client {
 }
 
 impl Server {
-    /// Listens on `path`; see [`path::listen`].
+    /// Listens on `path` for this process's user alone; see [`path::listen`].
     ///
     /// # Errors
     /// The socket is taken or cannot be made.
     pub(crate) fn open(path: &Path) -> Result<Self, SocketError> {
-        Ok(Self { listener: path::listen(path)?, path: path.to_owned(), clients: Vec::new() })
+        let users = vec![rustix::process::geteuid().as_raw()];
+        Self::open_for(path, 0o600, None, Trust { users, group: None })
+    }
+
+    /// Listens on `path` with `mode`; the socket is `owner`'s and the trusted group's, if any.
+    ///
+    /// # Errors
+    /// The socket is taken or cannot be made.
+    pub(crate) fn open_for(
+        path: &Path,
+        mode: u32,
+        owner: Option<u32>,
+        trust: Trust,
+    ) -> Result<Self, SocketError> {
+        let group = trust.group.as_ref().map(|group| group.gid);
+        let listener = path::listen(path, mode, (owner, group))?;
+        Ok(Self { listener, path: path.to_owned(), trust, clients: Vec::new() })
     }
 
     /// Descriptors to poll: (descriptor, whether writing is wanted).
@@ -97,9 +116,11 @@ impl Server {
         // Bounded: one round takes at most the listen backlog's worth of clients.
         for _ in 0..CLIENTS_MAX {
             let Ok((stream, _)) = self.listener.accept() else { return };
+            let Some(standing) = self.trust.judge(&stream) else { continue };
             if self.clients.len() < CLIENTS_MAX && stream.set_nonblocking(true).is_ok() {
                 self.clients.push(Client {
                     stream,
+                    standing,
                     incoming: Vec::new(),
                     searched: 0,
                     outgoing: Vec::new(),
@@ -149,8 +170,11 @@ impl Client {
         if let Some(end) = end {
             let line: Vec<u8> = self.incoming.drain(..=self.searched + end).collect();
             self.searched = 0;
-            let (reply, held) = match serde_json::from_slice(&line) {
-                Ok(request) => answer(request),
+            let (reply, held) = match serde_json::from_slice::<Request>(&line) {
+                Ok(request) => match self.standing {
+                    Standing::Onlooker(uid) if !request.only_looks() => (refusal(uid), None),
+                    _ => answer(request),
+                },
                 Err(error) => (Answer::Refused(format!("not a request: {error}")), None),
             };
             self.held = held;
@@ -196,6 +220,12 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn refusal(uid: u32) -> Answer {
+    let may = "may look but not change anything: only root, the user it runs as and the members of \
+               control_group may";
+    Answer::Refused(format!("user {uid} {may}"))
 }
 
 fn closed() -> io::Error {

@@ -15,6 +15,7 @@ pub mod forwarder;
 mod hardware;
 pub(crate) mod history;
 pub(crate) mod host;
+mod identity;
 pub(crate) mod idle;
 pub mod keeper;
 mod odometer;
@@ -36,8 +37,6 @@ mod standby;
 use crate::args;
 use crate::clock::Clock;
 use crate::config::{Config, Device};
-use crate::control::path::{SocketError, default_socket};
-use crate::control::server::Server;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::{output, view};
@@ -67,10 +66,12 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let clock = Clock::start();
     let mut config = Config::load(&arguments.config)?;
     config.workers = arguments.workers.unwrap_or(config.workers);
+    let parties = identity::parties(&mut config, arguments.user.as_deref())?;
     let rules = rules::load(&config).map_err(Failure::input)?;
     let profile = sim::profile(&config)?;
-    let server = open_control(&config)?;
+    let server = identity::open_control(&config, &parties)?;
     let mut ports = open_wires(&config)?;
+    identity::settle_wires(&config, &parties)?;
     let origin = if ports.are_virtual() {
         ports.next_arrival().map(|(time, _)| time)
     } else {
@@ -95,6 +96,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         (Device::Vfio(address), _) => {
             let card = HardwarePath::open(address, &config, software).map_err(Failure::run)?;
             note_ignored_wires(&config);
+            identity::settle(&config, &parties)?;
             Forwarder::Hardware(Box::new(card))
         }
         (Device::VfioUser, _) => {
@@ -142,19 +144,6 @@ fn finish(session: &mut Session, arguments: &args::Run) -> Result<(), Failure> {
     match failure {
         Some(failure) => Err(Failure::run(failure)),
         None => written,
-    }
-}
-
-/// The control socket; a default one that cannot be made is done without, a configured one not.
-fn open_control(config: &Config) -> Result<Option<Server>, Failure> {
-    let path = config.control.clone().unwrap_or_else(|| default_socket(&config.name()));
-    match Server::open(&path) {
-        Ok(server) => Ok(Some(server)),
-        Err(error @ SocketError::System { .. }) if config.control.is_none() => {
-            tracing::warn!("no control socket: {error}");
-            Ok(None)
-        }
-        Err(error) => Err(Failure::run(error)),
     }
 }
 
