@@ -80,6 +80,7 @@ impl Request {
             | Self::RulesReplace { dry_run: true, .. }
             | Self::Fault { order: FaultOrder::List }
             | Self::Card
+            | Self::Reconcile
             | Self::Events => true,
             Self::RulesAdd { .. }
             | Self::RulesDel { .. }
