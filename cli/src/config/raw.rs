@@ -29,7 +29,7 @@ const ROOT_KEYS: [&str; 14] = [
 /// Keys of `[shadow]`.
 const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
 /// Keys of `[recovery]`.
-const RECOVERY_KEYS: [&str; 4] = ["failures", "window", "pause", "pause_max"];
+const RECOVERY_KEYS: [&str; 5] = ["failures", "window", "at_once", "pause", "pause_max"];
 /// Keys of `[rocker]`.
 const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
@@ -142,6 +142,7 @@ pub(crate) struct RawShadow {
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RawRecovery {
     pub failures: Option<Spanned<i64>>,
+    pub at_once: Option<Spanned<i64>>,
     pub window: Option<Spanned<f64>>,
     pub pause: Option<Spanned<f64>>,
     pub pause_max: Option<Spanned<f64>>,

@@ -23,18 +23,19 @@ pub(super) fn read(raw: &RawConfig) -> Result<Limits, Located> {
             })
         }
     };
-    let failures = match &recovery.failures {
-        None => default.failures,
+    let count = |what, given: &Option<Spanned<i64>>, default| match given {
+        None => Ok(default),
         Some(given) => {
             let read = u32::try_from(*given.get_ref()).ok().filter(|read| *read <= 1_000);
             read.ok_or_else(|| {
                 let (shown, expected) = (given.get_ref().to_string(), "a number from 0 to 1000");
-                (given.span(), Fault::Value { what: "failures", given: shown, expected })
-            })?
+                (given.span(), Fault::Value { what, given: shown, expected })
+            })
         }
     };
     Ok(Limits {
-        failures,
+        failures: count("failures", &recovery.failures, default.failures)?,
+        at_once: count("at_once", &recovery.at_once, default.at_once)?,
         window: seconds("window", &recovery.window, default.window)?,
         pause: seconds("pause", &recovery.pause, default.pause)?,
         pause_max: seconds("pause_max", &recovery.pause_max, default.pause_max)?,

@@ -13,7 +13,9 @@ pub struct Limits {
     pub failures: u32,
     /// What is longer ago is forgotten.
     pub window: Duration,
-    /// How long the card rests after the second failure; doubled for each further one.
+    /// Failures within the window that a reset alone answers.
+    pub at_once: u32,
+    /// How long the card rests after the next one; doubled for each further one.
     pub pause: Duration,
     /// Longest rest.
     pub pause_max: Duration,
@@ -23,9 +25,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             failures: 12,
-            window: Duration::from_secs(120),
+            window: Duration::from_secs(30),
+            at_once: 4,
             pause: Duration::from_millis(50),
-            pause_max: Duration::from_secs(10),
+            pause_max: Duration::from_secs(5),
         }
     }
 }
@@ -94,9 +97,10 @@ impl Recovery {
         }
     }
 
-    /// Nothing after the first failure, then the pause, doubled each time.
+    /// Nothing after the first failures, then the pause, doubled each time.
     fn pause(&self) -> Duration {
-        let Some(doublings) = self.recent.len().checked_sub(2) else { return Duration::ZERO };
+        let rested = self.recent.len().checked_sub(self.limits.at_once as usize + 1);
+        let Some(doublings) = rested else { return Duration::ZERO };
         let factor = 1_u32.checked_shl(u32::try_from(doublings).unwrap_or(31)).unwrap_or(u32::MAX);
         self.limits.pause.saturating_mul(factor).min(self.limits.pause_max)
     }
@@ -183,6 +187,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         failures: 8,
         window: Duration::from_secs(60),
+        at_once: 1,
         pause: Duration::from_millis(10),
         pause_max: Duration::from_secs(10),
     };

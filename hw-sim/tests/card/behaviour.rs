@@ -17,7 +17,7 @@ fn a_fresh_card_says_what_it_is() {
     let host = Host::new("small");
     let memory = &host.memory;
     assert_eq!(memory.read32(reg::IDENTITY.offset).to_le_bytes(), *b"TWIN");
-    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0001);
+    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0002);
     assert_eq!(memory.read32(reg::EPOCH.offset), 1);
     assert_eq!(memory.read32(reg::STATUS.offset), reg::status::READY);
     let mut block = [0; 768];

@@ -4,6 +4,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its purpose")]
 
+#[path = "host_cost/reoffload.rs"]
+mod reoffload;
+
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -36,12 +39,13 @@ const BATCH: usize = 1024;
 const PLACES: u32 = 1 << 20;
 
 const USAGE: &str = "\
-usage: bench/host_cost [--only install|install-hold|control]
+usage: bench/host_cost [--only install|install-hold|reset|control]
                        [--untimed] [--json FILE] [--docs FILE]
 
 Measures, in thread CPU time of engine and driver, against the simulated card:
 installation of flows around a half full and a 95 % full table, a sweep of all
-counters, heap bytes per offloaded flow, and the control thread at 100,000 new
+counters, heap bytes per offloaded flow, 100,000 flows back in the card after a
+reset, and the control thread at 100,000 new
 flows a second with 1,000,000 flows in software and a card of 65,536.
 With --untimed no clock is read, so that valgrind can count instructions.
 
@@ -444,7 +448,7 @@ fn serve_round(rig: &mut Rig, counts: &[Counts], (touched, asked): (&mut Vec<u32
 }
 
 /// What is measured, by name, so that one can be profiled alone.
-const PARTS: [&str; 3] = ["install", "install-hold", "control"];
+const PARTS: [&str; 4] = ["install", "install-hold", "reset", "control"];
 
 fn main() -> ExitCode {
     let mut parts = PARTS.to_vec();
@@ -478,6 +482,7 @@ fn main() -> ExitCode {
         match part {
             "install" => installation(0, &mut figures),
             "install-hold" => installation(64, &mut figures),
+            "reset" => reoffload::measure(&mut figures),
             _ => control_thread(&mut figures),
         }
     }

@@ -1,0 +1,41 @@
+//! A card that was reset gets its flows back.
+
+use super::{Figure, Rig, flows, tell};
+use twinpath_flow::card::Event;
+use twinpath_host_driver::nic::SmartNic as _;
+use twinpath_offload::Input;
+
+/// Flows in the card.
+const FLOWS: u32 = 100_000;
+
+/// Places of the card.
+const PLACES: u32 = 1 << 18;
+
+/// Host time from the card's wish for a reset until all flows are back.
+pub(super) fn measure(figures: &mut Vec<Figure>) {
+    let mut rig = Rig::new(PLACES, 0);
+    rig.install(&flows(0..FLOWS), 0);
+    let wanted = rig.engine.totals().offloaded;
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let spent = rig.spent;
+        rig.host(|rig| {
+            rig.tell(Input::Card(Event::ResetRequest));
+            rig.driver.reset(rig.now).expect("a living card");
+        });
+        let mut turns = 0;
+        while rig.engine.totals().offloaded < wanted {
+            rig.now.0 += 10_000;
+            let due = rig.engine.next_timeout().is_some_and(|due| due <= rig.now);
+            if due {
+                rig.host(|rig| rig.tell(Input::Timeout));
+            }
+            rig.turn();
+            turns += 1;
+            assert!(turns < 1_000_000, "{} flows came back", rig.engine.totals().offloaded);
+        }
+        times.push(rig.spent - spent);
+    }
+    let name = format!("{wanted} flows back in a card of {PLACES} after a reset");
+    tell(figures, name, (super::median(times), "ms"), "100");
+}
