@@ -5,6 +5,7 @@ mod card;
 mod client;
 mod config;
 mod control;
+mod holder;
 mod packet;
 mod rules;
 mod semantics;
@@ -14,13 +15,14 @@ mod server;
 pub type Target = fn(&[u8]);
 
 /// All of them.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("packet", packet::run),
     ("semantics", semantics::run),
     ("rules", rules::run),
     ("capture", capture::run),
     ("config", config::run),
     ("control", control::run),
+    ("holder", holder::run),
     ("server", server::run),
     ("client", client::run),
     ("card", card::run),
