@@ -11,6 +11,11 @@ const FLOWS: u32 = 100_000;
 /// Places of the card.
 const PLACES: u32 = 1 << 18;
 
+/// Entries in the card.
+fn used(rig: &Rig) -> u32 {
+    rig.engine.tables().iter().map(|table| table.used).sum()
+}
+
 /// Host time from the card's wish for a reset until all flows are back.
 pub(super) fn measure(figures: &mut Vec<Figure>) {
     let mut rig = Rig::new(PLACES, 0);
@@ -24,7 +29,9 @@ pub(super) fn measure(figures: &mut Vec<Figure>) {
             rig.driver.reset(rig.now).expect("a living card");
         });
         let mut turns = 0;
-        while rig.engine.totals().offloaded < wanted {
+        // Totals pass over all flows; the tables know how many entries they have.
+        // The last few wait for a round of the engine, in which nobody counts here.
+        while (used(&rig) as usize) < wanted - wanted / 1_000 {
             rig.now.0 += 10_000;
             let due = rig.engine.next_timeout().is_some_and(|due| due <= rig.now);
             if due {
@@ -32,10 +39,10 @@ pub(super) fn measure(figures: &mut Vec<Figure>) {
             }
             rig.turn();
             turns += 1;
-            assert!(turns < 1_000_000, "{} flows came back", rig.engine.totals().offloaded);
+            assert!(turns < 100_000, "{} flows came back", used(&rig));
         }
         times.push(rig.spent - spent);
     }
-    let name = format!("{wanted} flows back in a card of {PLACES} after a reset");
+    let name = format!("99.9 % of {wanted} flows back in a card of {PLACES} after a reset");
     tell(figures, name, (super::median(times), "ms"), "100");
 }
