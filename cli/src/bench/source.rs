@@ -130,9 +130,7 @@ impl Source {
                 let ahead = (self.next + AHEAD) * DPDK_LINES + DPDK_FRAME;
                 for (line, (from, to)) in from.iter().zip(to).enumerate() {
                     *to = *from;
-                    if let Some(line) = lines.get(ahead + line).filter(|_| line > 0) {
-                        prefetch(line);
-                    }
+                    lines.get(ahead + line).filter(|_| line > 0).into_iter().for_each(prefetch);
                 }
             } else {
                 to.copy_from_slice(from);
