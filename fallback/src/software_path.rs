@@ -292,6 +292,25 @@ impl SoftwarePath {
         Some(Removed { id, usage: removed.usage, flow: removed.flow })
     }
 
+    /// The flow that decides packets with this key, made if there is none yet, and whether it was.
+    /// `None` for an exception, or when there are as many flows as may be. Not while a generation is
+    /// prepared.
+    pub fn adopt(&mut self, now: Time, key: &Key) -> Option<(FlowView, bool)> {
+        if let Some(known) = self.find(key) {
+            return Some((known, false));
+        }
+        if self.next.is_some() || self.store.len() >= self.settings.flow_limit {
+            return None;
+        }
+        let flow = self.current.slow_path.translate(key).ok()?;
+        let ports = (&*self.current.slow_path.pipeline().ports, self.current.ports_epoch);
+        let id = self.store.insert((&flow, key), ports, (Serves::CURRENT, now));
+        let tuple = self.tuples.insert(&flow.matching, id.index);
+        self.store.hot_mut(id.index).tuple = tuple;
+        self.totals.flows_made += 1;
+        self.flow(id).map(|view| (view, true))
+    }
+
     /// Counters of a flow.
     #[must_use]
     pub fn usage(&self, id: FlowId) -> Option<Usage> {

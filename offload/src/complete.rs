@@ -20,7 +20,7 @@ const DELETE_TRIES: u8 = 3;
 
 /// What is known of what a card counted at last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
+pub(crate) enum Counted {
     /// All of it.
     All,
     /// Not what it counted since the last sweep.
@@ -66,6 +66,11 @@ impl Engine {
         self.shadow.forget();
         self.processed = Fence::default();
         self.tell(EngineEvent::CardUp { card, epoch });
+        self.offer_all();
+    }
+
+    /// Offers all flows to a card that is up, the hottest first.
+    pub(crate) fn offer_all(&mut self) {
         let round = self.rounds.number;
         let mut all = Vec::with_capacity(self.flows.len());
         for (index, record) in self.flows.iter_mut() {
@@ -77,7 +82,7 @@ impl Engine {
     }
 
     /// Empties the ledger: the card holds nothing any more, or nothing that can be trusted.
-    fn card_down(&mut self, counted: Counted) {
+    pub(crate) fn card_down(&mut self, counted: Counted) {
         let Some(ledger) = self.ledger.take() else { return };
         self.reconcile.restart(self.now);
         self.next_tag = ledger.next_tag();

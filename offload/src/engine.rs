@@ -171,6 +171,7 @@ impl Engine {
                 self.card_up(capabilities, epoch, generation);
             }
             Input::CardWithdrawn => self.withdraw(),
+            Input::CardAdopted(adoption) => self.card_adopted(*adoption),
             Input::Card(event) => self.card_event(event),
             Input::Swept(sweep) => self.swept(sweep),
             Input::SweepFailed => {

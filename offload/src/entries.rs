@@ -16,12 +16,17 @@ const STRIDE_MIN: u32 = 1 << 16;
 /// Most.
 const STRIDE_MAX: u32 = 1 << 28;
 
+/// Uses of a place of which a process that was killed may have left no trace.
+const USES_MARGIN: u32 = 16;
+
 /// Entries by identity.
 #[derive(Debug)]
 pub(crate) struct Entries {
     records: Slab<EntryRecord>,
     /// Places that identities provide for; a power of two.
     stride: u32,
+    /// How often places that were found vacant in a card that was taken over may have been used.
+    uses: u32,
     /// Identities that vacant places have next, the longest vacant first.
     next: VecDeque<EntryId>,
     len: usize,
@@ -32,7 +37,7 @@ impl Entries {
     pub(crate) fn new(capacity: u64) -> Self {
         let places = u32::try_from(2 * capacity).unwrap_or(u32::MAX).min(STRIDE_MAX);
         let stride = places.next_power_of_two().clamp(STRIDE_MIN, STRIDE_MAX);
-        Self { records: Slab::default(), stride, next: VecDeque::new(), len: 0 }
+        Self { records: Slab::default(), stride, uses: 0, next: VecDeque::new(), len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -74,6 +79,44 @@ impl Entries {
             }
         }
         id
+    }
+
+    /// Makes room for entries of a card that is taken over, and goes on behind their identities.
+    /// [`Self::adopt`] brings them, then [`Self::open_vacancies`].
+    pub(crate) fn resume(&mut self, known: impl Iterator<Item = EntryId>) {
+        let (mut numbers, mut uses) = (0, 0);
+        for id in known {
+            numbers = numbers.max(self.number(id) + 1);
+            uses = uses.max(id.0 / self.stride);
+        }
+        self.records.extend_vacant(numbers);
+        self.uses = uses.saturating_add(USES_MARGIN);
+    }
+
+    /// Takes in an entry under its own identity, whose number is vacant.
+    pub(crate) fn adopt(&mut self, record: EntryRecord) {
+        let number = self.number(record.id());
+        if let Some(slot) = self.records.slot_mut(number).filter(|slot| slot.is_none()) {
+            *slot = Some(record);
+            self.len += 1;
+        }
+    }
+
+    /// Gives identities that were never used to the vacant places.
+    pub(crate) fn open_vacancies(&mut self) {
+        let (stride, uses) = (self.stride, self.uses);
+        let fresh = |number: usize| {
+            let number = u32::try_from(number).ok()?;
+            let id = uses.checked_mul(stride)?.checked_add(number)?;
+            (id != u32::MAX).then_some(EntryId(id))
+        };
+        let vacant = self.records.iter().enumerate().filter(|(_, record)| record.is_none());
+        self.next = vacant.filter_map(|(number, _)| fresh(number)).collect();
+    }
+
+    /// Whether no entry has the identity's number.
+    pub(crate) fn is_vacant(&self, id: EntryId) -> bool {
+        self.records.get(self.number(id)).is_none()
     }
 
     const fn number(&self, id: EntryId) -> usize {

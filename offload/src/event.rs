@@ -19,6 +19,14 @@ pub enum EngineEvent {
         /// Epoch.
         epoch: Epoch,
     },
+    /// A card was taken over that had gone on by itself.
+    #[error("card {card} is taken over with {entries} entries")]
+    CardAdopted {
+        /// Its name.
+        card: String,
+        /// Entries that flows have claimed.
+        entries: usize,
+    },
     /// The card died.
     #[error("card is down: {0}")]
     CardDead(DeathCause),

@@ -3,6 +3,7 @@
 //! Contract: one [`Input`], then [`crate::Engine::poll_output`] until it answers `None`, then the
 //! next input. Nothing is lost when several inputs come before a drain; outputs only come later.
 
+use crate::adopt::Adoption;
 use crate::event::EngineEvent;
 use crate::shadow::{Finding, Sample};
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub enum Input {
     /// The card is taken out of use: no packet meets its entries any more, and what they counted
     /// was swept. What it still answers does not matter.
     CardWithdrawn,
+    /// A card went on by itself and is taken over with what it holds; the flows of its entries were
+    /// told before.
+    CardAdopted(Box<Adoption>),
     /// The card's driver reports.
     Card(Event),
     /// A sweep ended; its entries were handed to the engine as a

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
 use std::sync::Arc;
 use twinpath_flow::card::{
-    Capabilities, Entry, EntryId, Epoch, FlowOp, Generation, OpTag, TableId,
+    Capabilities, Entry, EntryId, Epoch, FlowOp, Generation, Inherited, OpTag, TableId,
 };
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
@@ -257,6 +257,37 @@ impl Ledger {
         };
         self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry, hold });
         id
+    }
+
+    /// Takes in an entry that a card has which is taken over.
+    pub(crate) fn adopt(
+        &mut self,
+        found: &Inherited,
+        (flow, tally): (FlowIndex, TallyId),
+        whole: bool,
+        (heat, now): (Heat, Time),
+    ) {
+        let Some(id) = NonZero::new(found.id.0) else { return };
+        let (value, mask) = (found.matching.value.head, found.matching.mask.head);
+        let position = self.table_mut(found.table).enter(found.id, digest(&value, &mask));
+        if !whole {
+            self.parts.insert(found.id, value);
+        }
+        self.entries.adopt(EntryRecord {
+            id,
+            flow,
+            tally,
+            position,
+            counts: found.counts,
+            last_hit: found.last_hit.unwrap_or(now).min(now),
+            heat,
+            doom: None,
+            table: found.table,
+            state: EntryState::InCard,
+            swept: self.sweeps.number(),
+            whole,
+            delete_refusals: 0,
+        });
     }
 
     /// Takes the memory of an operation back that was submitted.

@@ -7,6 +7,7 @@
 //! - [`rules`]: the wanted rules and their identities, a value beside the engine.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 mod budget;
 mod change;
 mod closing;

@@ -40,6 +40,18 @@ impl RuleStore {
         Self::default()
     }
 
+    /// The rules of a former process, with their identities; new ones come after `last_id`.
+    #[must_use]
+    pub const fn resume(rules: Vec<PlacedRule>, last_id: u32) -> Self {
+        Self { rules, next_id: last_id }
+    }
+
+    /// The last identity given to a rule.
+    #[must_use]
+    pub const fn last_id(&self) -> u32 {
+        self.next_id
+    }
+
     /// Makes `rules` (a whole file, in its order) the wanted ones. An unchanged rule keeps its
     /// identity, counters and age; a changed one gets a new identity.
     pub fn replace(&mut self, rules: Vec<Rule>) -> Difference {

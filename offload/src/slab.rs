@@ -33,6 +33,18 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Makes vacant numbers, up to so many in all.
+    pub(crate) fn extend_vacant(&mut self, numbers: usize) {
+        while self.numbers() < numbers {
+            if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+                self.chunks.push(Vec::with_capacity(CHUNK));
+            }
+            if let Some(last) = self.chunks.last_mut() {
+                last.push(None);
+            }
+        }
+    }
+
     /// The place of a number, `None` when there was none like it.
     pub(crate) fn slot_mut(&mut self, number: usize) -> Option<&mut Option<T>> {
         self.chunks.get_mut(number / CHUNK)?.get_mut(number % CHUNK)

@@ -15,6 +15,7 @@ pub(crate) use security::{Parties, Security};
 pub(crate) use shadow::Shadow;
 pub(crate) use workers::{Poll, WORKERS_MAX};
 
+use crate::hold::store as hold;
 use crate::near::nearest;
 use crate::run::recovery::Limits;
 use raw::{Located, RawConfig};
@@ -104,6 +105,10 @@ pub(crate) struct Config {
     pub control: Option<PathBuf>,
     /// Whom the run becomes, and who may talk to it.
     pub security: Security,
+    /// Where descriptors are kept for a next process.
+    pub hold: Option<hold::Place>,
+    /// Where rules and counters are, resolved.
+    pub state: Option<PathBuf>,
     /// Simulated card.
     pub sim: Sim,
     /// What flows a rocker switch may hold.
@@ -177,6 +182,8 @@ impl Config {
             workers: count,
             cpus,
             poll,
+            hold: hold(&raw, device, &folder).map_err(at)?,
+            state: raw.state.as_ref().map(|state| folder.join(state.get_ref())),
             control: raw.control.map(|control| folder.join(control.into_inner())),
             security,
             sim,
@@ -200,6 +207,29 @@ impl Config {
         self.path
             .file_stem()
             .map_or_else(|| "twinpath".into(), |stem| stem.to_string_lossy().into())
+    }
+
+    /// The device as people write it.
+    pub(crate) fn device_text(&self) -> String {
+        match (self.device, &self.socket) {
+            (Device::Vfio(address), _) => format!("vfio:{address}"),
+            (Device::VfioUser, Some(socket)) => format!("vfio-user:{}", socket.display()),
+            (device, _) => device.name().to_owned(),
+        }
+    }
+
+    /// The state file: as configured, else beside the holder's socket, else in the folder that
+    /// systemd gives the unit, else in that of control sockets.
+    pub(crate) fn state_path(&self) -> PathBuf {
+        let name = format!("{}.state", self.name());
+        match (&self.state, &self.hold) {
+            (Some(path), _) => path.clone(),
+            (None, Some(hold::Place::Holder(socket))) => socket.with_file_name(name),
+            (None, _) => {
+                let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+                folder.unwrap_or_else(crate::control::path::folder).join(name)
+            }
+        }
     }
 
     /// The error of something that stands at `span`.
@@ -270,6 +300,19 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
             },
         )),
     }
+}
+
+/// Where descriptors are kept; only a card of its own goes on without its daemon.
+fn hold(raw: &RawConfig, device: Device, folder: &Path) -> Result<Option<hold::Place>, Located> {
+    let Some(word) = &raw.hold else { return Ok(None) };
+    if device != Device::VfioUser {
+        let (given, expected) = (word.get_ref().clone(), "a device \"vfio-user:SOCKET\" with it");
+        return Err((word.span(), Fault::Value { what: "hold", given, expected }));
+    }
+    Ok(Some(match word.get_ref().as_str() {
+        "systemd" => hold::Place::Systemd,
+        path => hold::Place::Holder(folder.join(path)),
+    }))
 }
 
 /// The socket of a device `vfio-user:SOCKET`.

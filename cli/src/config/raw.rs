@@ -10,13 +10,15 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 14] = [
+const ROOT_KEYS: [&str; 16] = [
     "device",
     "rules",
     "workers",
     "cpus",
     "poll",
     "control",
+    "hold",
+    "state",
     "sim",
     "rocker",
     "shadow",
@@ -79,6 +81,8 @@ pub(crate) struct RawConfig {
     pub user: Option<Spanned<String>>,
     pub control_mode: Option<Spanned<String>>,
     pub control_group: Option<Spanned<String>>,
+    pub hold: Option<Spanned<String>>,
+    pub state: Option<Spanned<PathBuf>>,
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,
     pub shadow: Option<RawShadow>,

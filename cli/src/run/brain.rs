@@ -2,6 +2,7 @@
 
 use super::event_ring::EventRing;
 use super::keeper::FlowKeeper;
+use super::state::{RuleLists, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use twinpath_fallback::software_path::Removed;
@@ -63,6 +64,12 @@ pub struct Brain {
     generation: Generation,
     /// The rules differ from the newest pipeline made of them.
     changed: bool,
+    /// Whether rules have changed since a state was written.
+    unsaved: bool,
+    /// Whether the card is not told of a change before a state was written.
+    guarded: bool,
+    /// Whether changes wait until a card was taken over in the generation it has.
+    deferred: bool,
     reported: Option<Time>,
     /// Counts not told yet.
     counted: VecDeque<FlowCount>,
@@ -88,9 +95,64 @@ impl Brain {
             pending: None,
             generation: Generation(0),
             changed: false,
+            unsaved: false,
+            guarded: false,
+            deferred: false,
             reported: None,
             counted: VecDeque::new(),
             is_reporting: false,
+        }
+    }
+
+    /// A brain that goes on from a former process's state, at the generation that its card has.
+    pub(crate) fn resume(
+        (ports, settings): (Arc<PortTable>, Settings),
+        state: &State,
+        generation: Generation,
+        now: Time,
+    ) -> Self {
+        let lists = &state.rules;
+        let is_next = generation.0 == lists.generation.wrapping_add(1);
+        let in_force = lists.pending.as_ref().filter(|_| is_next).unwrap_or(&lists.in_force);
+        let pipeline = Arc::new(Pipeline::new(Arc::clone(&ports), in_force.iter().cloned()));
+        let engine =
+            Engine::resume(settings, (generation, Arc::clone(&pipeline)), &state.accounts, now);
+        let rules = RuleStore::resume(lists.wanted.clone(), lists.last_id);
+        let wanted = rules.pipeline(Arc::clone(&ports));
+        let changed = !wanted.iter().eq(pipeline.iter());
+        let fresh = Self::new(Arc::clone(&ports), Vec::new(), Settings::default(), now);
+        Self { engine, rules, pipeline, generation, changed, deferred: true, ..fresh }
+    }
+
+    /// Tells the card of changes of rules only when a state was written since.
+    pub(crate) const fn guard(&mut self) {
+        self.guarded = true;
+    }
+
+    /// Lets changes begin: the card was taken over, or will not be.
+    pub(crate) const fn begin_changes(&mut self) {
+        self.deferred = false;
+    }
+
+    /// Whether operations wait for a state to be written.
+    pub(crate) const fn awaits_save(&self) -> bool {
+        self.guarded && self.unsaved
+    }
+
+    /// A state with the rules is being written; whether they have changed since the last one.
+    pub(crate) const fn take_unsaved(&mut self) -> bool {
+        std::mem::replace(&mut self.unsaved, false)
+    }
+
+    /// The rules for a state.
+    pub(crate) fn rule_lists(&self) -> RuleLists {
+        let list = |pipeline: &Pipeline| pipeline.iter().cloned().collect();
+        RuleLists {
+            generation: self.in_force().0,
+            in_force: list(&self.pipeline),
+            pending: self.pending.as_ref().map(|(_, pipeline)| list(pipeline)),
+            wanted: self.rules.rules().to_vec(),
+            last_id: self.rules.last_id(),
         }
     }
 
@@ -132,6 +194,7 @@ impl Brain {
     /// Changes the rules; [`Brain::settle`] starts what follows.
     pub fn change<T>(&mut self, change: impl FnOnce(&mut RuleStore) -> T) -> T {
         self.changed = true;
+        self.unsaved = true;
         change(&mut self.rules)
     }
 
@@ -194,7 +257,7 @@ impl Brain {
             while let Some(output) = self.engine.poll_output() {
                 self.execute(now, output, reborrow(&mut keeper));
             }
-            if !self.changed || self.pending.is_some() {
+            if !self.changed || self.deferred || self.pending.is_some() {
                 return;
             }
             // Ends: the change is pending now, and `changed` is set again only by outputs that the
@@ -215,6 +278,7 @@ impl Brain {
             },
         };
         self.generation = generation;
+        self.unsaved = true;
         self.pending = Some((generation, Arc::clone(&pipeline)));
         self.tell(now, Input::PipelineChange { generation, pipeline, stale });
     }
@@ -233,6 +297,7 @@ impl Brain {
             Output::Committed(generation) => {
                 if let Some((_, pipeline)) = self.pending.take_if(|next| next.0 == generation) {
                     self.pipeline = pipeline;
+                    self.unsaved = true;
                 }
                 if let Some(keeper) = keeper {
                     for removed in keeper.commit(now, self, generation) {

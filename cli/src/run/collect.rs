@@ -74,11 +74,15 @@ fn software_reasons(session: &Session, decided: u64) -> Vec<ReasonCount> {
         .filter(|view| view.packets > 0)
         .map(|view| ReasonCount { reason: view.reason.to_string(), packets: view.packets })
         .collect();
+    let former = session.forwarder.former_decided();
+    if former > 0 {
+        counts.push(ReasonCount { reason: "before the last restart".to_owned(), packets: former });
+    }
     let packets = decided.saturating_sub(counts.iter().map(|count| count.packets).sum());
     if packets > 0 {
         counts.push(ReasonCount { reason: "exceptions, decided one by one".to_owned(), packets });
-        counts.sort_by_key(|count| std::cmp::Reverse(count.packets));
     }
+    counts.sort_by_key(|count| std::cmp::Reverse(count.packets));
     counts
 }
 

@@ -65,6 +65,14 @@ pub(crate) enum Forwarder {
 }
 
 impl Forwarder {
+    /// Packets that software of former processes has decided.
+    pub(crate) fn former_decided(&self) -> u64 {
+        match self {
+            Self::Remote(card) => card.software.former.0,
+            _ => 0,
+        }
+    }
+
     /// Takes a frame that arrived on a physical port.
     pub(crate) fn take(&mut self, now: Time, brain: &mut Brain, port: PortNo, frame: &[u8]) {
         match self {

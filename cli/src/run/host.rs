@@ -1,16 +1,18 @@
 //! The host's side of a card: its driver, its queues, and software that decides what they bring.
 
 mod failover;
+mod heir;
 
 use super::brain::Brain;
 use super::recovery::{Limits, Recovery};
 use super::software::{BURST_MAX, Sent, Software};
 use failover::Failover;
 pub(crate) use failover::Order;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 use twinpath_fallback::Packet;
-use twinpath_flow::card::{Event, Fence, Health, Reason, RxMeta, Sweep};
+use twinpath_flow::card::{EntryId, Event, Fence, Health, Reason, RxMeta, Sweep};
+use twinpath_flow::counters::Counts;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
@@ -34,6 +36,8 @@ pub(crate) struct Host<N: SmartNic + ?Sized> {
     since: Time,
     misses: HashMap<PortNo, Misses>,
     failover: Failover,
+    /// What is counted already of the entries of a card that is taken over.
+    counted: BTreeMap<EntryId, Counts>,
 }
 
 /// What the driver reported.
@@ -89,6 +93,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
             since: Time::default(),
             misses: HashMap::new(),
             failover: Failover::new(Recovery::new(Limits::default())),
+            counted: BTreeMap::new(),
         }
     }
 
@@ -143,7 +148,11 @@ impl<N: SmartNic + ?Sized> Host<N> {
                 Event::Up(epoch) => {
                     polled = Polled::Up;
                     self.adopt_queues(software);
-                    self.failover.up(epoch);
+                    if self.take_over(epoch, now, (software, brain)) {
+                        self.failover.go_on();
+                    } else {
+                        self.failover.up(epoch);
+                    }
                 }
                 Event::Dead(cause) => {
                     self.failover.note(cause);
@@ -269,7 +278,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
         if self.reset_if_due(now, software, brain) {
             return true;
         }
-        if brain.operations.is_empty() {
+        if brain.operations.is_empty() || brain.awaits_save() {
             return false;
         }
         let accepted = self.nic.submit(now, brain.operations.make_contiguous());

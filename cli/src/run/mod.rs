@@ -1,5 +1,6 @@
 //! `twinpath run`: sets a session up, forwards, and tells what came of it.
 
+mod adopt;
 mod answer;
 mod attach;
 pub mod brain;
@@ -13,11 +14,13 @@ pub(crate) mod explain;
 pub(crate) mod fault;
 pub mod forwarder;
 mod hardware;
+pub(crate) mod heritage;
 pub(crate) mod history;
 pub(crate) mod host;
 mod identity;
 pub(crate) mod idle;
 pub mod keeper;
+mod keeping;
 mod odometer;
 mod poll;
 pub mod ports;
@@ -33,6 +36,7 @@ pub(crate) mod signals;
 pub(crate) mod sim;
 pub mod software;
 mod standby;
+pub(crate) mod state;
 
 use crate::args;
 use crate::clock::Clock;
@@ -47,14 +51,19 @@ use card::CardPath;
 use crew::Crew;
 use forwarder::Forwarder;
 use hardware::HardwarePath;
+use heritage::Heritage;
 use history::History;
 use ports::{PortLine, Ports};
-use remote::RemotePath;
+use remote::{RemotePath, Start, resume_ports};
 use session::Session;
 use signals::Signals;
 use software::{Software, fresh_settings};
+use state::State;
 use std::sync::Arc;
 use twinpath_fallback::wire::{Opened, WireSpec};
+use twinpath_flow::card::Generation;
+use twinpath_flow::rule::Rule;
+use twinpath_flow::time::Time;
 use twinpath_offload::Settings;
 
 /// Runs a configuration to its end and prints the summary.
@@ -63,7 +72,7 @@ use twinpath_offload::Settings;
 /// The configuration or a rule is wrong (nothing was opened then), something cannot be opened, a
 /// wire failed, or the summary cannot be written.
 pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
-    let clock = Clock::start();
+    let mut clock = Clock::start();
     let mut config = Config::load(&arguments.config)?;
     config.workers = arguments.workers.unwrap_or(config.workers);
     let parties = identity::parties(&mut config, arguments.user.as_deref())?;
@@ -72,15 +81,17 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let server = identity::open_control(&config, &parties)?;
     let mut ports = open_wires(&config)?;
     identity::settle_wires(&config, &parties)?;
-    let origin = if ports.are_virtual() {
-        ports.next_arrival().map(|(time, _)| time)
-    } else {
-        Some(clock.now())
-    };
+    let mut start = open_start(&config)?;
+    let former = start.as_ref().and_then(Start::former);
+    if let Some((state, _)) = former {
+        clock = Clock::going_on_from(heritage::time_now(state));
+        resume_ports(&mut ports, state);
+    }
+    let origin = origin(&ports, former, &clock);
     // Captures bring times of long after zero: rules must not be older than the run.
-    let now = origin.unwrap_or_default();
-    let mut brain = Brain::new(Arc::clone(&config.ports), rules, engine_settings(&config), now);
-    brain.settle(now, None);
+    let now = former.map_or_else(|| origin.unwrap_or_default(), |_| clock.now());
+    let rule_file = rules::file_digest(&config);
+    let mut brain = begin(&config, (rules, rule_file), former, now);
     let software =
         Software::new(fresh_settings(), brain.generation(), Arc::clone(brain.pipeline()));
     let forwarder = match (config.device, profile) {
@@ -100,8 +111,10 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
             Forwarder::Hardware(Box::new(card))
         }
         (Device::VfioUser, _) => {
-            let card = RemotePath::new(&config, software).map_err(Failure::run)?;
-            Forwarder::Remote(Box::new(card))
+            let start = start.take().expect("opened for this device");
+            let run = (origin.unwrap_or_default(), rule_file);
+            note_refusal(&start, now, &mut brain);
+            Forwarder::Remote(Box::new(RemotePath::new(&config, software, start, run)))
         }
         (Device::None, _) if Crew::size(&config) > 1 && !ports.are_virtual() => {
             let started = Crew::start(&config, clock, ports, &brain).map_err(Failure::run)?;
@@ -131,11 +144,64 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     finish(&mut session, arguments)
 }
 
+/// When the run began: with the first packet where time is virtual, if there is one.
+fn origin(ports: &Ports, former: Option<(&State, Generation)>, clock: &Clock) -> Option<Time> {
+    match former {
+        _ if ports.are_virtual() => ports.next_arrival().map(|(time, _)| time),
+        Some((state, _)) => Some(Time(state.run.origin)),
+        None => Some(clock.now()),
+    }
+}
+
+/// Looks for what a former process left, for a device that outlives its daemon.
+fn open_start(config: &Config) -> Result<Option<Start>, Failure> {
+    if config.device != Device::VfioUser {
+        return Ok(None);
+    }
+    let heritage = Heritage::look(config).map_err(Failure::run)?;
+    Start::open(config, heritage).map(Some).map_err(Failure::run)
+}
+
+/// The brain: as a former process's state has it, or anew.
+fn begin(
+    config: &Config,
+    (rules, rule_file): (Vec<Rule>, u64),
+    former: Option<(&State, Generation)>,
+    now: Time,
+) -> Brain {
+    let (ports, settings) = (Arc::clone(&config.ports), engine_settings(config));
+    let mut brain = match former {
+        None => Brain::new(ports, rules, settings, now),
+        Some((state, generation)) => {
+            let mut brain = Brain::resume((ports, settings), state, generation, now);
+            // Rules that were changed at run time stay, unless the file was changed since.
+            if state.run.rule_file != rule_file {
+                brain.change(|store| store.replace(rules));
+            }
+            brain
+        }
+    };
+    if config.hold.is_some() {
+        brain.guard();
+    }
+    brain.settle(now, None);
+    brain
+}
+
+/// Says why a card is reset that could have gone on.
+fn note_refusal(start: &Start, now: Time, brain: &mut Brain) {
+    if let Some(reason) = start.refused() {
+        tracing::warn!("the card is reset: {reason}");
+        brain.events.error(now, format!("the card is reset: {reason}"));
+    }
+}
+
 /// The summary, then what failed on the way.
 fn finish(session: &mut Session, arguments: &args::Run) -> Result<(), Failure> {
     let failure = session.ports.finish().map(anyhow::Error::from);
     let failure = session.failure.take().or(failure);
     let statistics = collect::statistics(session);
+    session.keep_state();
     let written = if arguments.json {
         output::json(&statistics)
     } else {

@@ -25,6 +25,22 @@ impl Odometer {
         Self { shown: none.clone(), total: none }
     }
 
+    /// Goes on from what a former process had seen of the card and its predecessors.
+    pub(super) fn resume(&mut self, index: usize, shown: &[u64], total: &[u64]) {
+        let put = |values: &mut [Values], from: &[u64]| {
+            if let Some(values) = values.get_mut(index) {
+                values.iter_mut().zip(from).for_each(|(value, from)| *value = *from);
+            }
+        };
+        put(&mut self.shown, shown);
+        put(&mut self.total, total);
+    }
+
+    /// What was shown last at a port, and what that amounts to.
+    pub(super) fn values(&self, index: usize) -> (Vec<u64>, Vec<u64>) {
+        (self.shown[index].to_vec(), self.total[index].to_vec())
+    }
+
     /// Takes what a card shows as its beginning: it counts for us from here on. Of the frames it
     /// received those are ours that it neither decided nor lost before: they went, or will go, to
     /// the host.

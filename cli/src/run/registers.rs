@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{
-    PORT_ARRAY, PORT_STRIDE, QUEUE_ARRAY, QUEUE_STRIDE, Register, port, queue,
+    PORT_ARRAY, PORT_STRIDE, QUEUE_ARRAY, QUEUE_STRIDE, QUEUES_MAX, Register, port, queue,
 };
 
 /// A counter of a port.
@@ -97,6 +97,18 @@ impl<B: Bus> Registers<B> {
         let offsets = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(queues);
         let producer = queue::RX_PRODUCER.offset;
         offsets.map(|queue| u64::from(self.bus.read32(queue + producer))).sum()
+    }
+
+    /// Frames that wait in the receive rings for the host.
+    pub(crate) fn waiting(&self) -> u64 {
+        let rings = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(QUEUES_MAX);
+        let waiting = |ring: u32| {
+            let read = |register: &Register| self.bus.read32(ring + register.offset);
+            let is_used = read(&queue::ENABLE) == 1;
+            let count = read(&queue::RX_PRODUCER).wrapping_sub(read(&queue::RX_CONSUMER));
+            if is_used { u64::from(count) } else { 0 }
+        };
+        rings.map(waiting).sum()
     }
 
     fn at(&self, index: u32, counter: PortRegister) -> u64 {

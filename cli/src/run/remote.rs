@@ -6,9 +6,16 @@
 //! often. A new connection makes the card *rise*: its driver brings it up while the standby wires
 //! go on, and they are closed when the card receives.
 
+mod heir;
+mod start;
+
+pub(crate) use heir::resume_ports;
+pub(crate) use start::Start;
+
 use super::brain::Brain;
 use super::forwarder::{Fates, decide};
 use super::host::{Host, Order, Polled};
+use super::keeping::Keeping;
 use super::odometer::Odometer;
 use super::ports::Ports;
 use super::recovery::Recovery;
@@ -29,7 +36,6 @@ use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::SmartNic as _;
 use twinpath_host_driver::twin::{Settings, Twin, dma_bytes};
 use twinpath_host_driver::vfio_user::bus::{ConnectError, RemoteBus};
-use twinpath_host_driver::vfio_user::sealed::SealError;
 
 /// Exchanges between card and host at one point in time; what is left waits for the next.
 const EXCHANGES_MAX: usize = 64;
@@ -88,6 +94,14 @@ pub(crate) struct RemotePath {
     clock: Clock,
     /// Frames that were inside cards that are gone.
     losses: u64,
+    /// Frames that former processes had taken when they were killed.
+    restart_losses: u64,
+    /// What is kept for a next process.
+    keeping: Option<Keeping>,
+    /// Whether the card is being taken over from a former process.
+    is_heir: bool,
+    /// When the state of a former process was written.
+    as_of: Time,
     due: Time,
 }
 
@@ -113,22 +127,19 @@ pub(crate) enum StartError {
 }
 
 impl RemotePath {
-    /// The path to the card of `config`; [`RemotePath::bring_up`] comes next.
-    ///
-    /// # Errors
-    /// The system has no memory or descriptors.
-    pub(crate) fn new(config: &Config, software: Software) -> Result<Self, SealError> {
-        let mirror_sample = config.shadow.sample;
-        let settings = Settings { queues: config.workers, mirror_sample, ..Settings::default() };
-        let arena = dma_bytes(&settings, &config.ports, CAPACITY_MAX);
-        let path = config.socket.clone().unwrap_or_default();
-        let bus = Arc::new(RemoteBus::new(&path, arena, config.workers + 1, ANSWER)?);
+    /// The path to the card of `config`; [`RemotePath::bring_up`] comes next. `run`: when it began,
+    /// and the digest of its rule file.
+    pub(crate) fn new(config: &Config, software: Software, start: Start, run: (Time, u64)) -> Self {
+        let Start { bus, heritage } = start;
+        let bus = Arc::new(bus);
         let numbers: Vec<_> = config.ports.physical().map(|port| port.number).collect();
-        let ports = (*config.ports).clone();
-        let nic = Twin::attach(Arc::clone(&bus), ports, settings, Time::default());
+        let has_former = heritage.as_ref().is_some_and(|heritage| heritage.found.is_some());
+        let begin = if has_former { Twin::adopt } else { Twin::attach };
+        let (settings, _) = driver_settings(config);
+        let nic = begin(Arc::clone(&bus), (*config.ports).clone(), settings, Time::default());
         let mut host = Host::new(Box::new(nic));
         host.set_recovery(Recovery::new(config.recovery));
-        Ok(Self {
+        let mut path = Self {
             software,
             host,
             registers: Registers::new(Arc::clone(&bus), numbers.len()),
@@ -139,8 +150,14 @@ impl RemotePath {
             numbers,
             clock: Clock::start(),
             losses: 0,
+            restart_losses: 0,
+            keeping: None,
+            is_heir: false,
+            as_of: Time::default(),
             due: Time::default(),
-        })
+        };
+        path.inherit(heritage, config, run);
+        path
     }
 
     /// Connects, waits until the card is up, and returns the time then.
@@ -154,9 +171,14 @@ impl RemotePath {
         ports: &mut Ports,
     ) -> Result<Time, StartError> {
         self.clock = clock;
-        let path = || self.bus.path().to_owned();
-        self.bus.connect().map_err(|error| StartError::Connect { path: path(), error })?;
-        self.odometer.begin(&self.registers);
+        if !self.is_heir {
+            // A server has one client: what is left of a former connection goes first.
+            self.forget(clock.now(), brain);
+            let path = || self.bus.path().to_owned();
+            self.bus.connect().map_err(|error| StartError::Connect { path: path(), error })?;
+            self.odometer.begin(&self.registers);
+        }
+        self.give(clock.now(), brain);
         let deadline = clock.now().after(PATIENCE);
         loop {
             let now = clock.now();
@@ -233,6 +255,7 @@ impl RemotePath {
         fates.lose("port_refused", self.odometer.sum(PortRegister::RxRefused));
         fates.lose("no_buffer", self.software.tally.no_buffer);
         fates.lose("card_gone", self.losses);
+        fates.lose("restart", self.restart_losses);
         fates.hold_rest(received);
         fates
     }
@@ -306,6 +329,9 @@ impl RemotePath {
         let received = ports.lines().iter().map(|line| line.received.packets).sum();
         self.losses += self.fates(received).held;
         self.bus.disconnect();
+        self.forget(now, brain);
+        brain.begin_changes();
+        self.is_heir = false;
         // The driver sees a function that is gone, and ends what it was asked for.
         for _ in 0..EXCHANGES_MAX {
             if matches!(self.host.nic.health(now), Health::Dead(_)) {
@@ -331,6 +357,7 @@ impl RemotePath {
         let path = self.bus.path().display();
         brain.events.event(now, format!("{path}: the card is back"));
         self.presence = Presence::Rising;
+        self.give(now, brain);
         self.host.reset_now(now, brain);
     }
 
@@ -431,6 +458,7 @@ impl RemotePath {
         }
         let polled = self.host.poll(now, &mut self.software, brain);
         if polled == Polled::Up {
+            self.succeed(now, brain, ports);
             self.arrive(brain, ports);
         }
         if !self.bus.is_connected() {
@@ -438,12 +466,22 @@ impl RemotePath {
             brain.wants.reset = None;
             return false;
         }
+        let saved = self.save_if_due(now, brain, ports);
         let rising = matches!(self.presence, Presence::Rising);
         if rising && matches!(self.host.nic.health(now), Health::Dead(_)) {
             // The next look gives it up; a reset would only take longer.
             brain.wants.reset = None;
             return false;
         }
-        self.host.serve(now, &mut self.software, brain) || polled != Polled::Nothing
+        let served = self.host.serve(now, &mut self.software, brain);
+        served || polled != Polled::Nothing || (saved && brain.awaits_save())
     }
+}
+
+/// How the driver is set up, and its bytes of DMA memory.
+fn driver_settings(config: &Config) -> (Settings, usize) {
+    let mirror_sample = config.shadow.sample;
+    let settings = Settings { queues: config.workers, mirror_sample, ..Settings::default() };
+    let arena = dma_bytes(&settings, &config.ports, CAPACITY_MAX);
+    (settings, arena)
 }

@@ -26,6 +26,13 @@ pub(crate) fn load(config: &Config) -> Result<Vec<Rule>> {
     }
 }
 
+/// A digest of the rule file that `config` names, to see later whether it was changed; 0 without one.
+pub(crate) fn file_digest(config: &Config) -> u64 {
+    let text = config.rules.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    text.iter().fold(0, step)
+}
+
 /// Reads a rule file.
 ///
 /// # Errors

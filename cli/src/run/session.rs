@@ -241,6 +241,13 @@ impl Session {
         self.failure = self.forwarder.end(self.now, &mut self.brain, &mut self.ports);
     }
 
+    /// Writes down what a next process goes on from, if anything is kept for one.
+    pub(crate) fn keep_state(&mut self) {
+        if let Forwarder::Remote(card) = &mut self.forwarder {
+            card.save(self.now, &mut self.brain, &self.ports);
+        }
+    }
+
     /// Looks after signals, the control socket and the live line.
     fn attend(&mut self) {
         let real_now = self.clock.now();
@@ -252,6 +259,8 @@ impl Session {
             server.serve(real_now, in_force, |request| {
                 self.refresh();
                 let answer = answer::answer(self, &request);
+                // What people have seen is what a next process goes on from.
+                self.keep_state();
                 let newest = self.brain.newest();
                 let wait = request.changes_rules() && newest > self.brain.in_force();
                 (answer, wait.then_some(newest))
@@ -295,6 +304,9 @@ impl Session {
         }
         match super::rules::load(&self.config) {
             Ok(rules) => {
+                if let Forwarder::Remote(card) = &mut self.forwarder {
+                    card.set_rule_file(super::rules::file_digest(&self.config));
+                }
                 let count = rules.len();
                 self.brain.change(|store| store.replace(rules));
                 self.brain.settle(now, self.forwarder.keeper_mut());

@@ -67,6 +67,8 @@ pub struct Software {
     pub pool: PacketPool,
     /// What was counted here.
     pub tally: SoftwareTally,
+    /// What former processes had decided, and flows they had made.
+    pub former: (u64, u64),
     burst: Vec<Packet>,
     /// What was decided and not yet told or sent.
     pub(super) outbox: Outbox,
@@ -80,6 +82,7 @@ impl Software {
             path: SoftwarePath::new(settings, generation, pipeline),
             pool: PacketPool::new(PACKETS_MAX),
             tally: SoftwareTally::default(),
+            former: (0, 0),
             burst: Vec::with_capacity(BURST_MAX),
             outbox: Outbox::default(),
         }
@@ -134,7 +137,12 @@ impl Software {
     /// Packets taken and decided so far, whatever was decided.
     pub fn decided(&self) -> u64 {
         let totals = self.path.totals();
-        totals.packets - totals.refused
+        self.former.0 + totals.packets - totals.refused
+    }
+
+    /// Flows made so far.
+    pub(crate) fn flows_made(&self) -> u64 {
+        self.former.1 + self.path.totals().flows_made
     }
 
     /// Decides everything taken, hands what leaves to `send` in order, and tells `brain` what it
@@ -243,6 +251,6 @@ impl FlowKeeper for Software {
     }
 
     fn flow_counts(&self) -> (usize, u64) {
-        (self.path.flow_count(), self.path.totals().flows_made)
+        (self.path.flow_count(), self.flows_made())
     }
 }

@@ -73,6 +73,11 @@ impl Failover {
         self.reset_due = None;
     }
 
+    /// The card is up, with flows that it never lost.
+    pub(super) const fn go_on(&mut self) {
+        self.is_up = true;
+    }
+
     pub(super) const fn recovery(&self) -> &Recovery {
         &self.recovery
     }
