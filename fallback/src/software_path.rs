@@ -21,6 +21,8 @@ use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::Key;
 use twinpath_flow::pipeline::Pipeline;
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at, strikes_one_in, touches};
 use twinpath_flow::steps::{Flow, FlowId};
 use twinpath_flow::time::Time;
 
@@ -287,6 +289,11 @@ impl SoftwarePath {
     pub fn remove(&mut self, id: FlowId) -> Option<Removed> {
         let removed = self.flow(id)?;
         let tuple = self.store.hot(id.index).tuple;
+        #[cfg(sabotage)]
+        if strikes_at(Bug::MissingUnmap) {
+            self.store.remove(id);
+            return Some(Removed { id, usage: removed.usage, flow: removed.flow });
+        }
         self.tuples.remove(tuple, &self.store.key(id.index), id.index);
         self.store.remove(id);
         Some(Removed { id, usage: removed.usage, flow: removed.flow })
@@ -387,12 +394,22 @@ impl SoftwarePath {
 
 /// Whether a flow made for a packet with key `sample` also holds under another pipeline.
 fn holds(flow: &Flow, sample: &Key, slow_path: &SlowPath) -> bool {
+    #[cfg(sabotage)]
+    touches(Bug::StaleMask);
     slow_path.translate(sample).is_ok_and(|again| {
         again.steps == flow.steps
             && again.rules == flow.rules
             && again.ttl_threshold == flow.ttl_threshold
-            && again.matching.mask.is_subset_of(&flow.matching.mask)
+            && keeps_mask(flow, &again)
     })
+}
+
+/// Whether a flow's mask is wide enough for what it would be now.
+fn keeps_mask(flow: &Flow, again: &Flow) -> bool {
+    let is_wide = again.matching.mask.is_subset_of(&flow.matching.mask);
+    #[cfg(sabotage)]
+    let is_wide = is_wide || strikes_one_in(Bug::StaleMask, 4);
+    is_wide
 }
 
 impl Hot {

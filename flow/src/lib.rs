@@ -31,6 +31,8 @@ pub mod pipeline;
 pub mod port;
 pub mod reference;
 pub mod rule;
+#[cfg(sabotage)]
+pub mod sabotage;
 pub mod sample;
 pub mod steps;
 pub mod text;

@@ -52,6 +52,8 @@ use twinpath_flow::card::{
     Inheritance, OpTag, Refusal, Sweep,
 };
 use twinpath_flow::port::{PortNo, PortTable};
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 use twinpath_flow::time::Time;
 use watch::{CardClock, Sampler, Watch};
 
@@ -230,6 +232,10 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
             refused.push_back((tag, refusal));
             refused.len()
         });
+        #[cfg(sabotage)]
+        if accepted > 0 && strikes_at(Bug::LostWakeup) {
+            return accepted;
+        }
         if accepted > 0 {
             active.commands.publish(&*self.bus);
         }

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use twinpath_flow::card::{EntryId, Generation};
 use twinpath_flow::pipeline::Pipeline;
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 use twinpath_flow::steps::FlowId;
 
 /// A change under way.
@@ -94,6 +96,10 @@ impl Engine {
         if entry.state != EntryState::Deleting && entry.doom != Some(Doom::Now) {
             entry.doom = Some(doom);
         }
+        #[cfg(sabotage)]
+        if entry.state == EntryState::InCard && strikes_at(Bug::LeakEntry) {
+            return self.gone(id);
+        }
         if entry.state == EntryState::InCard {
             ledger.delete(self.current, id);
         }
@@ -115,6 +121,10 @@ impl Engine {
         let Some(change) = self.change.as_mut() else { return };
         if change.commit_sent || !change.waiting.is_empty() {
             return;
+        }
+        #[cfg(sabotage)]
+        if strikes_at(Bug::ForgetCommit) {
+            return self.committed();
         }
         match self.ledger.as_mut().filter(|ledger| ledger.capabilities.generations) {
             Some(ledger) => {

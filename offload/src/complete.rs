@@ -14,6 +14,8 @@ use twinpath_flow::card::{
     Capabilities, Done, EntryCounts, EntryId, Epoch, Event, Fence, Generation, OpTag, Refusal,
     TableId,
 };
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 
 /// Refused deletes of one entry after which the card is reset.
 const DELETE_TRIES: u8 = 3;
@@ -200,7 +202,10 @@ impl Engine {
             self.in_card(id);
             return;
         }
-        match done.fence.filter(|fence| !passed(fence, &self.processed)) {
+        let fence = done.fence.filter(|fence| !passed(fence, &self.processed));
+        #[cfg(sabotage)]
+        let fence = fence.filter(|_| !strikes_at(Bug::SkipHold));
+        match fence {
             None => ledger.release(id),
             Some(fence) => {
                 entry.state = EntryState::Held;
@@ -269,6 +274,10 @@ impl Engine {
                 if let Some(counts) = done.counts {
                     self.credit_card(&EntryCounts { id, counts, last_hit: None }, now);
                     self.card_dropped += self.tallies.settle(&mut self.rules);
+                    #[cfg(sabotage)]
+                    if strikes_at(Bug::DoubleCount) {
+                        self.card += counts;
+                    }
                 }
                 self.gone(id);
             }
@@ -326,7 +335,7 @@ impl Engine {
     }
 
     /// Forgets an entry everywhere.
-    fn gone(&mut self, id: EntryId) {
+    pub(crate) fn gone(&mut self, id: EntryId) {
         let Some(ledger) = self.ledger.as_mut() else { return };
         let Some(entry) = ledger.forget(id, &self.flows) else { return };
         self.unblock_change(id);

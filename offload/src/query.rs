@@ -83,6 +83,12 @@ impl Engine {
         self.ledger.as_ref().map_or_else(Vec::new, |l| l.tables.iter().map(view).collect())
     }
 
+    /// Whether the card holds packets while their flow moves into it, so that none is overtaken.
+    #[must_use]
+    pub fn can_hold(&self) -> bool {
+        self.ledger.as_ref().is_none_or(|ledger| ledger.capabilities.hold_frames > 0)
+    }
+
     /// Operations on the card that were made and have not ended; those that end with a later commit
     /// do not count.
     #[must_use]

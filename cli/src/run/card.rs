@@ -218,7 +218,9 @@ impl CardPath {
 
     /// What was inside a card before it came up anew and is not any more is lost.
     fn count_reset_losses(&mut self) {
-        let received = self.registers.sum(PortRegister::RxPackets);
+        // Refused ones are not among the received, but among those of known fate.
+        let refused = self.registers.sum(PortRegister::RxRefused);
+        let received = self.registers.sum(PortRegister::RxPackets) + refused;
         let inside = self.fates(received).held;
         let queues = self.host.queues();
         let alive = self.registers.delivered(queues) + self.card.held() as u64;

@@ -16,6 +16,8 @@ use crate::shape::ShapeNumber;
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{Layout, Network, Transport};
 use twinpath_flow::port::PortNo;
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 
 /// Bytes of the line.
 pub(super) const LINE: usize = 64;
@@ -433,6 +435,8 @@ impl Cover {
     /// other, but where `old` is all ones (a sum of 0, which no sender makes).
     #[inline(always)]
     fn updated(&self, old: u16, complements: u64) -> u16 {
+        #[cfg(sabotage)]
+        let complements = complements + u64::from(strikes_at(Bug::ChecksumDelta));
         !fold(u64::from(!old) + u64::from(self.constant) + complements)
     }
 }

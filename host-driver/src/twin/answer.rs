@@ -9,6 +9,8 @@ use twinpath_abi::command::opcode;
 use twinpath_abi::completion::{Completion, Status};
 use twinpath_flow::card::{DeathCause, Done, EntryId, Event, Fence, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 use twinpath_flow::time::Time;
 
 /// Bit of a LINK event's detail that says that the link is up.
@@ -136,6 +138,10 @@ impl<B: Bus> Active<B> {
             Work::Modify { .. } | Work::Delete { .. } => Done { counts, ..done },
             _ => done,
         });
+        #[cfg(sabotage)]
+        if strikes_at(Bug::DropCompletion) {
+            return Ok(());
+        }
         events.extend(work.op().map(|tag: OpTag| Event::Done { tag, result }));
         Ok(())
     }

@@ -14,6 +14,8 @@ use twinpath_abi::entry::NO_ENTRY;
 use twinpath_abi::sweep::{RECORD_BYTES, Record};
 use twinpath_flow::card::{CounterSink, EntryCounts, Epoch, Sweep};
 use twinpath_flow::counters::Counts;
+#[cfg(sabotage)]
+use twinpath_flow::sabotage::{Bug, strikes_at};
 use twinpath_flow::time::Time;
 
 /// Records read from DMA memory at once.
@@ -111,7 +113,11 @@ impl<B: Bus> Active<B> {
             return;
         }
         // An empty card is swept too: that it has nothing to report is worth a time.
-        self.ask_for(bus, watched, self.roster.high_water());
+        let records = self.roster.high_water();
+        #[cfg(sabotage)]
+        let records =
+            records - u32::from(records == self.memory.entries && strikes_at(Bug::OffByOne));
+        self.ask_for(bus, watched, records);
     }
 
     /// Asks for a sweep of the first `records` counters, at least one.

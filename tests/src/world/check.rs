@@ -2,22 +2,27 @@
 
 use super::World;
 use super::failure::{Failure, Wrong};
-use super::oracle::Account;
+use super::oracle::{Account, Order};
 use crate::readings::hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use twinpath_cli::run::forwarder::Fates;
 use twinpath_cli::run::keeper::FlowKeeper as _;
+use twinpath_flow::card::Refusal;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::FlowId;
+use twinpath_flow::time::Time;
 use twinpath_offload::view::{EntryState, Place};
 
 /// A packet that must send something has done so by then, or is lost.
-const INSIDE_MAX: Duration = Duration::from_millis(200);
+const INSIDE_MAX: Duration = Duration::from_millis(20);
 
 /// Everything under way has ended by then when no more comes.
 const QUIET_MAX: Duration = Duration::from_secs(2);
+
+/// How old the card's counters are at most.
+const STALE_MAX: Duration = Duration::from_millis(800);
 
 /// What was seen of counters so far.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +34,11 @@ pub struct Seen {
     /// By rule, at the last look.
     settled: BTreeMap<RuleId, Counts>,
     fates: Sums,
+    card: u64,
     packets: u64,
     copies: u64,
+    /// Since when the card has had entries.
+    filled: Time,
 }
 
 /// Sums at the last look.
@@ -45,6 +53,18 @@ struct Sums {
     alone: u64,
 }
 
+impl Sums {
+    /// By card, by software, lost, dropped; `None` when one of them went back.
+    fn since(&self, before: &Self) -> Option<[u64; 4]> {
+        Some([
+            self.card.checked_sub(before.card)?,
+            self.software.checked_sub(before.software)?,
+            self.lost.checked_sub(before.lost)?,
+            self.dropped.checked_sub(before.dropped)?,
+        ])
+    }
+}
+
 impl World {
     /// What holds after every step.
     pub(super) fn check_step(&mut self) -> Result<(), Failure> {
@@ -56,7 +76,20 @@ impl World {
                 return Err(Wrong::Counters.because(told));
             }
         }
+        for table in self.brain.engine.tables() {
+            if table.used > table.capacity {
+                let told = format!(
+                    "table {} has {} entries of {}",
+                    table.name, table.used, table.capacity
+                );
+                return Err(Wrong::Ledger.because(told));
+            }
+        }
+        self.check_freshness()?;
         let late = |since| self.now.since(since) > INSIDE_MAX;
+        if self.trouble.was_on {
+            return Ok(());
+        }
         if let Some(journey) = self.oracle.oldest().filter(|journey| late(journey.since)) {
             let still = self.fates().held;
             if still > 0 {
@@ -74,6 +107,23 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Counters are read again and again while the card is well.
+    fn check_freshness(&mut self) -> Result<(), Failure> {
+        let totals = self.brain.engine.totals();
+        if totals.entries == 0 || self.trouble.was_on {
+            // Nothing to read, thus nothing is read.
+            self.seen.filled = self.now;
+        }
+        let age = |as_of: Time| self.now.since(as_of.max(self.seen.filled));
+        match totals.flows.card.filter(|counted| age(counted.as_of) > STALE_MAX) {
+            Some(counted) => {
+                let told = format!("at {:?} the card's are of {:?}", self.now, counted.as_of);
+                Err(Wrong::Counters.because(told))
+            }
+            None => Ok(()),
+        }
     }
 
     fn fates(&self) -> Fates {
@@ -116,7 +166,8 @@ impl World {
         self.now = self.card.sweep_all(self.now, &mut self.brain);
         self.advance()?;
         self.quiesce()?;
-        let account = self.oracle.settle()?;
+        let account =
+            self.oracle.settle(if self.trouble.was_on { Order::Loose } else { Order::Strict })?;
         let excess = self.check_fates(&account)?;
         self.check_totals()?;
         self.check_rules(&account, excess)?;
@@ -127,6 +178,11 @@ impl World {
         }
         let alive: BTreeSet<u64> = self.streams.iter().map(|stream| stream.number).collect();
         self.oracle.keep_streams(|stream| alive.contains(&stream));
+        if self.trouble.was_on && !self.trouble.is_on {
+            self.trouble.was_on = false;
+            self.trouble.well_since = self.now;
+        }
+        self.trouble.is_loose = false;
         Ok(())
     }
 
@@ -145,8 +201,9 @@ impl World {
             ..self.seen.fates
         };
         let before = self.seen.fates;
-        let (card, software) = (sums.card - before.card, sums.software - before.software);
-        let (lost, dropped) = (sums.lost - before.lost, sums.dropped - before.dropped);
+        let Some([card, software, lost, dropped]) = sums.since(&before) else {
+            return Err(Wrong::Counters.because(format!("from {before:?} to {sums:?}")));
+        };
         self.deeds.by_card += card;
         self.deeds.lost += lost;
         if card + software + lost != packets {
@@ -169,7 +226,8 @@ impl World {
         let unexplained: usize = vanished.iter().skip(taken).sum::<usize>() + account.missing;
         let dropped = usize::try_from(dropped.saturating_sub(account.undeliverable.least))
             .unwrap_or(usize::MAX);
-        if unexplained > dropped {
+        // A card that is reset forgets what was about to leave its ports, and cannot say how much.
+        if unexplained > dropped && !self.trouble.was_on {
             let told = format!(
                 "{unexplained} frames miss ({} packets without any), {dropped} are counted as \
                  dropped at ports, packets lost: {:?}",
@@ -198,19 +256,26 @@ impl World {
             );
             return Err(Wrong::Counters.because(told));
         }
-        let exact = totals.counter_gap.is_none();
-        if sums.flows_card > sums.card || (exact && sums.flows_card != sums.card) {
+        let (before, is_exact) = (self.seen.fates, self.is_exact());
+        let (flows, card) = (sums.flows_card - before.flows_card, sums.card - self.seen.card);
+        self.seen.card = sums.card;
+        if flows > card || (is_exact && flows != card) {
             let told =
-                format!("the card decided {}, its flows count {}", sums.card, sums.flows_card);
+                format!("the card decided {card} since the last look, its flows count {flows}");
             return Err(Wrong::Counters.because(told));
         }
         self.seen.fates = sums;
         Ok(())
     }
 
+    /// Whether all that was counted since the last look is known.
+    const fn is_exact(&self) -> bool {
+        !self.trouble.was_on
+    }
+
     /// Each rule counted the packets that met it.
     fn check_rules(&mut self, account: &Account, excess: u64) -> Result<(), Failure> {
-        let is_exact = excess == 0 && self.brain.engine.totals().counter_gap.is_none();
+        let is_exact = excess == 0 && self.is_exact();
         let mut settled = BTreeMap::new();
         for view in self.brain.engine.rules() {
             let Some(total) = view.counts.total() else { continue };
@@ -250,6 +315,15 @@ impl World {
             if view.place == Place::Software && view.why_not.is_none() {
                 let told = format!("flow {:?} is not in the card and does not say why", view.id);
                 return Err(Wrong::Place.because(told));
+            }
+            let odd = view.last_error.filter(|(at, refusal)| {
+                let is_odd =
+                    matches!(refusal, Refusal::Card(_) | Refusal::Unsupported | Refusal::Timeout);
+                is_odd && !self.trouble.was_on && *at >= self.trouble.well_since
+            });
+            if let Some((_, refusal)) = odd {
+                let told = format!("flow {:?} was refused: {refusal}", view.id);
+                return Err(Wrong::Ledger.because(told));
             }
             let Some(total) = view.counts.total() else { continue };
             let before = self.seen.flows.get(&view.id).copied().unwrap_or_default();

@@ -4,32 +4,40 @@
 //! - [`scenario`]: which world: ports, card, settings, rules, all from the seed.
 //! - [`stream`]: traffic; [`wire`]: where it leaves; [`journey`], [`oracle`]: what may become of each
 //!   packet, and whether what left is that.
+//! - [`trouble`]: what goes wrong with the card, and that it comes to rest afterwards.
 //! - [`check`]: what holds after each step, and when nothing is under way.
+//! - [`day`]: a long time in which nothing may grow.
 //! - [`run`]: a whole life of a world; [`shrink`]: a smaller one that fails alike.
 
 pub mod check;
+pub mod day;
 pub mod failure;
 pub mod journey;
 pub mod oracle;
 pub mod run;
+#[cfg(sabotage)]
+pub mod sabotage;
 pub mod scenario;
 pub mod shrink;
 pub mod stream;
+pub mod trouble;
 pub mod wire;
 
 use check::Seen;
 use failure::{Failure, Wrong};
-use oracle::Oracle;
+use oracle::{Oracle, Order};
 use scenario::{Changes, Make, Part, Rules, Scenario};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::Stream;
+use trouble::Trouble;
 use twinpath_cli::run::brain::Brain;
 use twinpath_cli::run::card::CardPath;
 use twinpath_cli::run::ports::Ports;
 use twinpath_cli::run::software::Software;
 use twinpath_flow::sample::Random;
 use twinpath_flow::time::Time;
+use twinpath_hw_sim::fault::CLASSES;
 use wire::Departures;
 
 /// When worlds begin.
@@ -58,6 +66,8 @@ pub struct Deeds {
     pub time: Duration,
     /// Of everything that left, in order: equal seeds give equal traces.
     pub trace: u64,
+    /// How often each class of faults struck.
+    pub fired: [u64; CLASSES],
 }
 
 /// A world.
@@ -77,6 +87,7 @@ pub struct World {
     oracle: Oracle,
     now: Time,
     seen: Seen,
+    trouble: Trouble,
     deeds: Deeds,
 }
 
@@ -114,6 +125,7 @@ impl World {
             oracle: Oracle::default(),
             now,
             seen: Seen::default(),
+            trouble: Trouble::new(scenario.random(Part::Faults)),
             deeds: Deeds::default(),
             make,
         };
@@ -136,9 +148,11 @@ impl World {
     ///
     /// # Errors
     /// Something is wrong.
-    pub fn step(&mut self) -> Result<(), Failure> {
+    pub fn step(&mut self, step: usize) -> Result<(), Failure> {
+        self.trouble(step)?;
         match self.random.below(1000) {
-            0..700 => self.burst()?,
+            0..680 => self.burst()?,
+            680..700 => self.burst_unattended()?,
             700..850 => {
                 let pause = Duration::from_nanos(self.random.next() % 50_000);
                 self.pass(pause)?;
@@ -150,6 +164,7 @@ impl World {
             }
             930..975 => self.replace_stream(),
             975..990 => self.change_rules()?,
+            990..993 if self.trouble.is_on => {}
             990..993 => self.look()?,
             _ => self.flood()?,
         }
@@ -175,6 +190,29 @@ impl World {
             }
         }
         self.pass(Duration::from_micros(1))
+    }
+
+    /// Packets of one stream or of several come while the host is busy elsewhere and the card goes on.
+    fn burst_unattended(&mut self) -> Result<(), Failure> {
+        let Some(only) = self.pick_stream() else { return Ok(()) };
+        if self.random.chance(60) {
+            // A new flow: its entry is made meanwhile.
+            self.streams[only] = self.make_stream();
+            self.send(only);
+            self.advance()?;
+        }
+        let one_stream = self.random.chance(80);
+        let latency = u64::from(self.make.profile.command_latency_ns.max(500));
+        let gap = 1 + latency / self.random.pick(&[5, 30, 50, 80]);
+        // As many as one hold queue takes: see `docs/world.md` on what an overflow may reorder.
+        let hold = self.make.profile.hold_frames as usize;
+        for _ in 0..1 + self.random.below(hold) {
+            let at = if one_stream { only } else { self.pick_stream().unwrap_or(only) };
+            self.send(at);
+            self.now = self.now.after(Duration::from_nanos(self.random.next() % (2 * gap)));
+            self.card.device().step(self.now.0);
+        }
+        self.advance()
     }
 
     /// Some streams have most packets.
@@ -219,13 +257,15 @@ impl World {
     fn advance(&mut self) -> Result<(), Failure> {
         self.brain.tick(self.now);
         self.card.advance(self.now, &mut self.brain, &mut self.ports);
+        self.trouble.is_loose |= !self.brain.engine.can_hold();
         self.oracle.note(&self.brain)?;
         for (port, frame) in self.departures.take() {
             let mix = |trace: u64, byte: &u8| {
                 (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
             };
             self.deeds.trace = frame.iter().fold(self.deeds.trace ^ self.now.0, mix);
-            self.oracle.arrive(port, &frame, self.now)?;
+            let order = if self.trouble.is_loose { Order::Loose } else { Order::Strict };
+            self.oracle.arrive((port, &frame), self.now, order)?;
         }
         Ok(())
     }
@@ -234,7 +274,7 @@ impl World {
     fn next_due(&self) -> Time {
         let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
         let events = [self.card.next_event(), self.brain.engine.next_timeout()];
-        let asleep = self.now.after(SLEEP_MAX);
+        let asleep = self.now.after(self.sleep_max());
         events.into_iter().flatten().map(due).min().unwrap_or(asleep).min(asleep)
     }
 

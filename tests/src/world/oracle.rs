@@ -14,6 +14,15 @@ use twinpath_flow::port::PortNo;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::time::Time;
 
+/// Whether packets of a stream must leave in the order they came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Yes.
+    Strict,
+    /// No: the card cannot hold packets.
+    Loose,
+}
+
 /// Between two numbers, one of which is not known exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range<T> {
@@ -181,7 +190,12 @@ impl Oracle {
     ///
     /// # Errors
     /// No packet under way may send it, or it is too early or too late.
-    pub fn arrive(&mut self, port: PortNo, frame: &[u8], now: Time) -> Result<(), Failure> {
+    pub fn arrive(
+        &mut self,
+        (port, frame): (PortNo, &[u8]),
+        now: Time,
+        order: Order,
+    ) -> Result<(), Failure> {
         // A lookup by borrowed bytes would need another map; frames are few.
         let key = (port, frame.to_vec());
         let numbers = self.expected.get(&key).cloned().unwrap_or_default();
@@ -192,7 +206,7 @@ impl Oracle {
         let journey = &self.journeys[&number];
         if !journey.vague {
             let last = self.left.entry((journey.stream, port)).or_default();
-            if number < *last {
+            if number < *last && order == Order::Strict {
                 let told = format!(
                     "packet {number} of stream {} left by port {} after packet {last}; frame {}",
                     journey.stream,
@@ -201,7 +215,7 @@ impl Oracle {
                 );
                 return Err(Wrong::Reordered.because(told));
             }
-            *last = number;
+            *last = number.max(*last);
         }
         if journey.is_over() {
             self.close(number);
@@ -265,7 +279,7 @@ impl Oracle {
     ///
     /// # Errors
     /// Packets of a port met new rules, then old ones.
-    pub fn settle(&mut self) -> Result<Account, Failure> {
+    pub fn settle(&mut self, order: Order) -> Result<Account, Failure> {
         for (_, mut journey) in std::mem::take(&mut self.journeys) {
             let complete = |course: &Course| journey.seen_count() == course.frames();
             if journey.courses.iter().any(complete) {
@@ -282,7 +296,7 @@ impl Oracle {
         let mut reached: BTreeMap<PortNo, Generation> = BTreeMap::new();
         for (number, (port, least, most)) in std::mem::take(&mut self.decided) {
             let reached = reached.entry(port).or_insert(least);
-            if most < *reached {
+            if most < *reached && order == Order::Strict {
                 let told = format!(
                     "packet {number} of port {} met generation {}, one before it {}",
                     port.0, most.0, reached.0

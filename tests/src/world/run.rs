@@ -4,6 +4,7 @@ use super::failure::{Failure, Wrong};
 use super::scenario::Scenario;
 use super::{Deeds, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use twinpath_hw_sim::fault::CLASSES;
 
 /// Events told with a failure.
 const EVENTS_TOLD: usize = 12;
@@ -48,16 +49,21 @@ fn course(
         let told = told.iter().rev().filter(|event| event.frame.is_none()).take(EVENTS_TOLD);
         *events = told.map(|event| format!("{:.6} {}", event.seconds, event.text)).collect();
     }
-    lived.map(|()| Deeds { time: world.now.since(super::ORIGIN), ..world.deeds })
+    let time = world.now.since(super::ORIGIN);
+    let mut fired = [0; CLASSES];
+    for (class, count) in world.card.device().fired().iter() {
+        fired[class.index()] = count;
+    }
+    lived.map(|()| Deeds { time, fired, ..world.deeds })
 }
 
 impl World {
     fn live(&mut self, steps: usize, step: &mut usize) -> Result<(), Failure> {
         for at in 0..steps {
             *step = at;
-            self.step()?;
+            self.step(at)?;
         }
         *step = steps;
-        self.look()
+        self.mend()
     }
 }

@@ -5,6 +5,7 @@ use twinpath_flow::port::PortTable;
 use twinpath_flow::rule::Rule;
 use twinpath_flow::sample::{self, Random, Tunnels};
 use twinpath_hw_sim::Profile;
+use twinpath_hw_sim::fault::Class;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,34 @@ pub struct Scenario {
     pub rules: usize,
     /// Whether rules change.
     pub changes: Changes,
+    /// What goes wrong with the card.
+    pub faults: Faults,
+}
+
+/// What may go wrong with the card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// Every class.
+    All,
+    /// These; none of them is a card that does as it should.
+    Only(Vec<Class>),
+}
+
+impl Faults {
+    /// Whether a class may strike.
+    #[must_use]
+    pub fn has(&self, class: Class) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(classes) => classes.contains(&class),
+        }
+    }
+
+    /// Whether nothing goes wrong.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::Only(Vec::new())
+    }
 }
 
 /// Whether rules change on the way.
@@ -38,11 +67,18 @@ pub enum Changes {
 }
 
 impl Scenario {
-    /// The whole world of that seed.
+    /// The whole world of that seed, with a card that does as it should.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         let (steps, streams, rules) = (STEPS_DEFAULT, usize::MAX, usize::MAX);
-        Self { seed, steps, streams, rules, changes: Changes::Some }
+        Self {
+            seed,
+            steps,
+            streams,
+            rules,
+            changes: Changes::Some,
+            faults: Faults::Only(Vec::new()),
+        }
     }
 
     /// A source of randomness of its own for each part, so that less of one changes no other.
@@ -67,6 +103,14 @@ impl Scenario {
         if self.changes == Changes::None {
             words.push("CHANGES=0".into());
         }
+        match &self.faults {
+            Faults::All => words.push("FAULTS=all".into()),
+            Faults::Only(classes) if classes.is_empty() => {}
+            Faults::Only(classes) => {
+                let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+                words.push(format!("FAULTS={}", names.join(",")));
+            }
+        }
         words.push("./check world".into());
         words.join(" ")
     }
@@ -83,6 +127,8 @@ pub enum Part {
     Streams,
     /// What happens next.
     Course,
+    /// What goes wrong.
+    Faults,
 }
 
 /// What does not change while the world runs.

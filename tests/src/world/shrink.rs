@@ -2,7 +2,8 @@
 
 use super::failure::Wrong;
 use super::run::{Found, live};
-use super::scenario::{Changes, Scenario};
+use super::scenario::{Changes, Faults, Scenario};
+use twinpath_hw_sim::fault::Class;
 
 /// Worlds tried at most.
 const TRIES_MAX: usize = 200;
@@ -14,6 +15,11 @@ pub fn shrink(scenario: &Scenario, found: Found) -> (Scenario, Found) {
     let steps = best.found.step + 1;
     best.attempt(|scenario| scenario.steps = steps);
     best.attempt(|scenario| scenario.changes = Changes::None);
+    let all: Vec<Class> = Class::all().filter(|class| scenario.faults.has(*class)).collect();
+    best.attempt(|scenario| scenario.faults = Faults::Only(Vec::new()));
+    for class in &all {
+        best.attempt(|scenario| scenario.faults = without(&scenario.faults, *class));
+    }
     for bit in (0..8).rev() {
         best.attempt(|scenario| scenario.streams = scenario.streams.min(1 << bit));
         best.attempt(|scenario| scenario.rules = scenario.rules.min(1 << bit));
@@ -21,6 +27,12 @@ pub fn shrink(scenario: &Scenario, found: Found) -> (Scenario, Found) {
     let steps = best.found.step + 1;
     best.attempt(|scenario| scenario.steps = steps);
     (best.scenario, best.found)
+}
+
+/// All of those but one.
+fn without(faults: &Faults, class: Class) -> Faults {
+    let has = |other: &Class| *other != class && faults.has(*other);
+    Faults::Only(Class::all().filter(has).collect())
 }
 
 /// The smallest so far.

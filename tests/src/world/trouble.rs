@@ -1,0 +1,165 @@
+//! What goes wrong, when, and for how long: in each round of a world the card is well first, then has
+//! faults, then is mended and must come to rest.
+
+use super::World;
+use super::failure::{Failure, Wrong};
+use super::scenario::Scenario;
+use std::time::Duration;
+use twinpath_cli::run::recovery::Standing;
+use twinpath_flow::sample::Random;
+use twinpath_flow::time::Time;
+use twinpath_hw_sim::fault::{Chance, Class, Plan, Rate};
+use twinpath_offload::view::Place;
+use twinpath_offload::why::WhyNot;
+
+/// Steps of a round.
+const ROUND: usize = 1000;
+
+/// Step of a round at which faults begin.
+const BEGINS: usize = 200;
+
+/// Step of a round at which they end.
+const ENDS: usize = 800;
+
+/// A mended card is in use again, and everything wanted is in it, by then.
+const REST_MAX: Duration = Duration::from_secs(15);
+
+/// How often a card with faults is looked at, as a run does.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Between two packets of each stream while the world comes to rest.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// What is going on in this round.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    random: Random,
+    /// Whether the card has faults now.
+    pub is_on: bool,
+    /// Whether it had any since the last look at everything.
+    pub was_on: bool,
+    /// Since when the card has been well.
+    pub well_since: Time,
+    /// Whether the card could not hold packets at some time since then.
+    pub is_loose: bool,
+}
+
+impl Trouble {
+    /// None yet.
+    #[must_use]
+    pub const fn new(random: Random) -> Self {
+        Self { random, is_on: false, was_on: false, well_since: Time(0), is_loose: false }
+    }
+
+    /// The card has faults from now on.
+    pub const fn begin(&mut self) {
+        (self.is_on, self.was_on) = (true, true);
+    }
+
+    /// A plan for a round: some classes, each at a rate.
+    fn plan(&mut self, scenario: &Scenario) -> Plan {
+        let mut plan = Plan::new(self.random.next());
+        for class in Class::all() {
+            let (is_in, one_in) = (self.random.chance(25), self.rate(class));
+            let amount = (class == Class::TableFull).then(|| self.random.next() % 40);
+            if is_in && scenario.faults.has(class) {
+                plan.set_rate(class, Rate { one_in, amount });
+            }
+        }
+        plan
+    }
+
+    /// Often enough to be met in a round, seldom enough for something to be under way.
+    fn rate(&mut self, class: Class) -> u32 {
+        self.random.pick(match class.chance() {
+            Chance::Completion | Chance::Command => &[50, 300, 2000],
+            Chance::Add => &[10, 100],
+            Chance::Record => &[100, 1000],
+            Chance::Interrupt => &[10],
+            Chance::Millisecond => &[50, 500, 2000],
+            Chance::Frame => &[20, 500],
+            Chance::Dma => &[500, 5000],
+            Chance::Held => &[5, 50],
+            Chance::Reset => &[2, 5],
+        })
+    }
+}
+
+impl World {
+    /// Begins and ends trouble as the steps of a round want it.
+    pub(super) fn trouble(&mut self, step: usize) -> Result<(), Failure> {
+        if self.scenario.faults.is_none() {
+            return Ok(());
+        }
+        match step % ROUND {
+            BEGINS => {
+                let plan = self.trouble.plan(&self.scenario);
+                self.card.device().set_faults(plan);
+                self.trouble.begin();
+                Ok(())
+            }
+            ENDS => self.mend(),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long a run sleeps at most: cards with faults are looked at more often.
+    pub(super) const fn sleep_max(&self) -> Duration {
+        if self.trouble.was_on { LOOK } else { super::SLEEP_MAX }
+    }
+
+    /// Mends the card, lets everything come to rest, and looks at it.
+    pub(super) fn mend(&mut self) -> Result<(), Failure> {
+        if self.trouble.is_on {
+            self.card.device().clear_faults();
+            self.trouble.is_on = false;
+            if self.card.recovery().standing() == Standing::LeftOut {
+                self.card.resume(self.now, &mut self.brain);
+            }
+            self.rest()?;
+        }
+        self.look()
+    }
+
+    fn rest(&mut self) -> Result<(), Failure> {
+        let deadline = self.now.after(REST_MAX);
+        loop {
+            for at in 0..self.streams.len() {
+                self.send(at);
+                self.advance()?;
+            }
+            self.pass(BEAT)?;
+            let Some(unrest) = self.unrest() else { return Ok(()) };
+            if self.now >= deadline {
+                let told = format!("{REST_MAX:?} after the card was mended: {unrest}");
+                return Err(Wrong::Stuck.because(told));
+            }
+        }
+    }
+
+    /// What is not as wanted yet.
+    fn unrest(&mut self) -> Option<String> {
+        let (_, health) = self.card.describe(self.now);
+        if health != "good" {
+            return Some(format!("the card is {health}"));
+        }
+        if self.brain.is_changing() {
+            return Some("a change of rules is under way".into());
+        }
+        let waits = |why: &WhyNot| {
+            use WhyNot as W;
+            matches!(
+                why,
+                W::NoCard | W::CardDown | W::AwaitsCommit | W::Pending | W::Held | W::Refused(_)
+            )
+        };
+        let flow =
+            self.brain.engine.flows().find(|view| {
+                view.place == Place::Software && view.why_not.as_ref().is_some_and(waits)
+            });
+        if let Some(view) = flow {
+            return Some(format!("flow {:?} is in software: {:?}", view.id, view.why_not));
+        }
+        self.check_ledger().err().map(|failure| failure.to_string())
+    }
+}
