@@ -53,6 +53,10 @@ impl Seen {
             return *seen;
         }
         if self.keys.len() < KEYS_MAX {
+            if self.keys.len() == self.keys.capacity() {
+                // Most flows have one packet: memory for four would be for nobody.
+                self.keys.reserve_exact(self.keys.len().max(1));
+            }
             self.keys.push((*key, 1));
             return 1;
         }
