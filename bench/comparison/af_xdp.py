@@ -1,4 +1,4 @@
-"""Sockets: Twinpath and Open vSwitch between two veth pairs, a sender of raw frames in front."""
+"""Sockets: Twinpath and Open vSwitch between two veth pairs, a sender in front that is faster than both."""
 
 import shutil
 import subprocess
@@ -7,7 +7,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import capture
 from cases import FLOWS, Row
 from failure import CannotMeasure
 from process import PREFERRED, Frozen, run
@@ -39,31 +38,35 @@ class Wires:
                 run([*INSIDE, "sysctl", "-qw", f"net.ipv6.conf.{end}.disable_ipv6=1"], 20)
                 run([*INSIDE, "ethtool", "-K", end, "tx", "off", "rx", "off", "gro", "off"], 20)
                 ip("-n", SPACE, "link", "set", end, "up")
+        # The far end's stack takes its frames on the sender's CPU.
+        steering = "/sys/class/net/out1/queues/rx-0/rps_cpus"
+        run([*INSIDE, "sh", "-c", f"echo {1 << int(SENDER_CPU):x} > {steering}"], 20)
         return self
 
     def __exit__(self, *_):
         run(["ip", "netns", "del", SPACE], 20)
 
     @staticmethod
-    def count(end):
-        """Frames that came out at an end."""
-        done = run([*INSIDE, "cat", f"/sys/class/net/{end}/statistics/rx_packets"], 20)
-        return int(done.stdout)
+    def counts(pid):
+        """Frames that came out at both far ends so far, as a process in the namespace sees them."""
+        lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()
+        ends = {name.strip(): figures.split() for name, _, figures in (line.partition(":") for line in lines)}
+        return int(ends["out1"][1]), int(ends["in1"][1])
 
-    def rate(self, seconds):
+    def rate(self, pid, seconds):
         """Million packets a second that arrive at the far end, and that are offered."""
         time.sleep(0.3)
-        start, there, offered = time.monotonic(), self.count("out1"), self.count("in1")
+        start, first = time.monotonic(), self.counts(pid)
         time.sleep(seconds)
-        passed = time.monotonic() - start
-        return ((self.count("out1") - there) / passed / 1e6, (self.count("in1") - offered) / passed / 1e6)
+        passed, last = time.monotonic() - start, self.counts(pid)
+        return tuple((end - begin) / passed / 1e6 for begin, end in zip(first, last))
 
 
 class Sender:
     """Frames into the first pair for as long as it lives."""
 
-    def __init__(self, frames):
-        command = [*INSIDE, "taskset", "-c", SENDER_CPU, *PREFERRED, sys.executable, str(SENDER), str(frames), "in0"]
+    def __init__(self):
+        command = [*INSIDE, "taskset", "-c", SENDER_CPU, *PREFERRED, sys.executable, str(SENDER), str(FLOWS), "in0"]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         self.frozen = Frozen(self.process.pid)
 
@@ -153,40 +156,42 @@ class OpenVSwitch:
             process.end()
 
 
-def one_run(make, wires, frames, seconds):
+def one_run(make, wires, seconds):
     """The rate of one forwarder, from its start to its end; its kind."""
     with tempfile.TemporaryDirectory(prefix="twinpath-xdp-") as folder:
         forwarder = make(Path(folder))
         sender = None
         try:
-            sender = Sender(frames)
-            return (*wires.rate(seconds), getattr(forwarder, "kind", None))
+            sender = Sender()
+            time.sleep(0.3)
+            if sender.process.poll() is not None:
+                raise CannotMeasure("the sender ended: Linux 5.18 and root are needed")
+            return (*wires.rate(sender.process.pid, seconds), getattr(forwarder, "kind", None))
         finally:
             forwarder.end()
             if sender:
                 sender.end()
 
 
-def af_xdp(twinpath, material, plan):
+def af_xdp(twinpath, _, plan):
     """Both in turn, each started anew, with AF_XDP where it is there."""
     if not shutil.which("ip"):
         raise CannotMeasure("ip is missing: apt-get install iproute2")
-    frames = material.capture("udp-1k", capture.udp_flows(FLOWS))
     seconds = max(plan.seconds, 1.0)
     row = Row("af_xdp", "Open vSwitch", 1.5)
     wire, offers = "xdp", []
     for _ in range(plan.runs):
         with Wires() as wires:
             try:
-                ours = one_run(lambda folder: Forwarder(twinpath.binary, wire, folder), wires, frames, seconds)
+                ours = one_run(lambda folder: Forwarder(twinpath.binary, wire, folder), wires, seconds)
             except CannotMeasure as error:
                 if wire != "xdp":
                     raise
                 row.notes.append(f"no AF_XDP wire ({error}): packet sockets instead")
                 wire = "packet"
-                ours = one_run(lambda folder: Forwarder(twinpath.binary, wire, folder), wires, frames, seconds)
+                ours = one_run(lambda folder: Forwarder(twinpath.binary, wire, folder), wires, seconds)
         with Wires() as wires:
-            theirs = one_run(OpenVSwitch, wires, frames, seconds)
+            theirs = one_run(OpenVSwitch, wires, seconds)
         row.peer = f"Open vSwitch, {theirs[2]}"
         offers.append(f"{ours[1]:.2f}/{theirs[1]:.2f}")
         row.add(ours[0], theirs[0])

@@ -2,6 +2,7 @@
 //! counters.
 
 mod burst;
+mod change;
 mod exception;
 mod kernels;
 mod lane;
@@ -14,6 +15,8 @@ use crate::settings::Settings;
 use crate::slow_path::{Scratch, SlowPath};
 use crate::store::{Hot, Serves, Store};
 use crate::tuple_space::TupleSpace;
+pub use change::PrepareError;
+use change::Revalidation;
 use lane::Lane;
 use std::ops::Range;
 use std::sync::Arc;
@@ -76,17 +79,6 @@ pub struct Removed {
     pub usage: Usage,
 }
 
-/// Why a generation cannot be prepared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PrepareError {
-    /// One is prepared and not yet committed.
-    #[error("generation {} is prepared and not yet committed", .0.0)]
-    Pending(Generation),
-    /// Generations only grow.
-    #[error("generation {} is not newer than the current one", .0.0)]
-    NotNewer(Generation),
-}
-
 /// A pipeline and the generation it decides.
 #[derive(Debug)]
 struct Phase {
@@ -94,13 +86,8 @@ struct Phase {
     slow_path: Arc<SlowPath>,
     /// Changes with the ports.
     ports_epoch: u32,
-}
-
-/// How far flows were looked at for the next generation.
-#[derive(Debug)]
-struct Revalidation {
-    next_slot: u32,
-    stale: Vec<FlowId>,
+    /// The mark of its flows.
+    serves: Serves,
 }
 
 /// The software path.
@@ -114,6 +101,8 @@ pub struct SoftwarePath {
     next: Option<Phase>,
     /// Flows not yet looked at for the next generation.
     revalidation: Option<Revalidation>,
+    /// Next slot to look at for flows of the generation before the current one.
+    unswept: Option<u32>,
     store: Store,
     tuples: TupleSpace,
     cache: ExactCache,
@@ -137,9 +126,11 @@ impl SoftwarePath {
                 generation,
                 slow_path: Arc::new(SlowPath::new(pipeline, settings.seed)),
                 ports_epoch: 0,
+                serves: Serves::EVEN,
             },
             next: None,
             revalidation: None,
+            unswept: None,
             store: Store::new(settings.flow_limit),
             tuples: TupleSpace::new(hasher.clone()),
             cache: ExactCache::new(settings.cache_slots),
@@ -150,98 +141,6 @@ impl SoftwarePath {
             sample_clock: 0,
             hasher,
         }
-    }
-
-    /// Makes `pipeline` the next generation beside the current one and returns the stale flows:
-    /// those that the current generation has and the next must not use.
-    ///
-    /// All other flows serve both, and go on counting. Until [`Self::commit`] packets of either
-    /// generation are decided, each by its own.
-    ///
-    /// # Errors
-    /// Another generation is prepared, or `generation` is not newer than the current one.
-    pub fn prepare(
-        &mut self,
-        generation: Generation,
-        pipeline: Arc<Pipeline>,
-    ) -> Result<Vec<FlowId>, PrepareError> {
-        let slow_path = SlowPath::new(pipeline, self.settings.seed);
-        self.begin(generation, Arc::new(slow_path))?;
-        Ok(self.revalidate(u32::MAX).unwrap_or_default())
-    }
-
-    /// Begins what [`Self::prepare`] does at once, for those that may not stop so long; the rules
-    /// may be indexed elsewhere, once for several paths. [`Self::revalidate`] goes on; packets must
-    /// not carry `generation` before that is done.
-    ///
-    /// # Errors
-    /// As [`Self::prepare`].
-    pub fn begin(
-        &mut self,
-        generation: Generation,
-        slow_path: Arc<SlowPath>,
-    ) -> Result<(), PrepareError> {
-        if let Some(pending) = &self.next {
-            return Err(PrepareError::Pending(pending.generation));
-        }
-        if generation <= self.current.generation {
-            return Err(PrepareError::NotNewer(generation));
-        }
-        let mut next = Phase { generation, slow_path, ports_epoch: self.current.ports_epoch };
-        if !self.same_ports(&next.slow_path) {
-            next.ports_epoch += 1;
-        }
-        self.next = Some(next);
-        self.revalidation = Some(Revalidation { next_slot: 0, stale: Vec::new() });
-        Ok(())
-    }
-
-    /// Looks at the flows of so many slots more whether they hold in the generation begun; the
-    /// stale ones, once all were looked at. Nothing when no generation has been begun.
-    pub fn revalidate(&mut self, slots: u32) -> Option<Vec<FlowId>> {
-        let (mut work, next) = (self.revalidation.take()?, self.next.take()?);
-        let mut scratch = Scratch::default();
-        let end = work.next_slot.saturating_add(slots).min(self.slot_count());
-        for index in work.next_slot..end {
-            if !self.store.is_taken(index) {
-                continue;
-            }
-            if self.stays(index, &next.slow_path, &mut scratch) {
-                self.store.hot_mut(index).serves = Serves::BOTH;
-            } else {
-                work.stale.push(self.store.id(index));
-            }
-        }
-        self.next = Some(next);
-        work.next_slot = end;
-        if end == self.slot_count() {
-            return Some(work.stale);
-        }
-        self.revalidation = Some(work);
-        None
-    }
-
-    /// Makes the prepared `generation` current, drops the old one, and returns the flows that only
-    /// the old one used: the stale ones, and any made since for late packets. Nothing when that
-    /// generation is not the prepared one.
-    ///
-    /// # Panics
-    /// When [`Self::revalidate`] has not looked at all flows.
-    pub fn commit(&mut self, generation: Generation) -> Vec<Removed> {
-        let Some(next) = self.next.take_if(|next| next.generation == generation) else {
-            return Vec::new();
-        };
-        assert!(self.revalidation.is_none(), "committed before all flows were looked at");
-        self.current = next;
-        let mut old = Vec::new();
-        for index in self.store.indices().collect::<Vec<_>>() {
-            if self.store.hot(index).serves.meets(Serves::NEXT) {
-                self.store.hot_mut(index).serves = Serves::CURRENT;
-            } else {
-                old.push(self.store.id(index));
-            }
-        }
-        old.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     /// The flow that a packet with this key would make now; `None` for an exception.
@@ -261,8 +160,9 @@ impl SoftwarePath {
     pub fn stale_in(&self, slots: Range<u32>, slow_path: &SlowPath) -> Vec<FlowId> {
         let slots = slots.start..slots.end.min(self.slot_count());
         let mut scratch = Scratch::default();
-        let taken = slots.filter(|index| self.store.is_taken(*index));
-        let stale = taken.filter(|index| !self.stays(*index, slow_path, &mut scratch));
+        let serving = |index: &u32| self.store.hot(*index).serves.meets(self.current.serves);
+        let stale =
+            slots.filter(serving).filter(|index| !self.stays(*index, slow_path, &mut scratch));
         stale.map(|index| self.store.id(index)).collect()
     }
 
@@ -311,7 +211,7 @@ impl SoftwarePath {
         }
         let flow = self.current.slow_path.translate(key).ok()?;
         let ports = (&*self.current.slow_path.pipeline().ports, self.current.ports_epoch);
-        let id = self.store.insert((&flow, key), ports, (Serves::CURRENT, now));
+        let id = self.store.insert((&flow, key), ports, (self.current.serves, now));
         let tuple = self.tuples.insert(&flow.matching, id.index);
         self.store.hot_mut(id.index).tuple = tuple;
         self.totals.flows_made += 1;
@@ -333,7 +233,7 @@ impl SoftwarePath {
     /// The flow of the current generation that decides packets with this key, if there is one.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<FlowView> {
-        let index = self.tuples.find(key, Serves::CURRENT, &self.store)?;
+        let index = self.tuples.find(key, self.current.serves, &self.store)?;
         self.flow(self.store.id(index))
     }
 

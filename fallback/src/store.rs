@@ -26,12 +26,15 @@ pub(crate) struct Serves(u8);
 impl Serves {
     /// None: the slot is free.
     const NONE: Self = Self(0);
-    /// The current generation.
-    pub(crate) const CURRENT: Self = Self(1);
-    /// The prepared one.
-    pub(crate) const NEXT: Self = Self(2);
+    /// The first generation, and every second one after it.
+    pub(crate) const EVEN: Self = Self(1);
     /// Both.
     pub(crate) const BOTH: Self = Self(3);
+
+    /// Those of the generation before and after one that has these.
+    pub(crate) const fn turned(self) -> Self {
+        Self(self.0 ^ Self::BOTH.0)
+    }
 
     /// Whether this and `other` have a generation in common.
     #[inline(always)]

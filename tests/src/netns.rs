@@ -188,6 +188,8 @@ pub enum Attachment {
     Tap,
     /// A veth with one end in each namespace and a packet socket on the other.
     Veth,
+    /// The same with a packet socket that receives in blocks.
+    Blocks,
     /// The same with an AF_XDP socket.
     Xdp,
 }
@@ -378,14 +380,16 @@ impl Laboratory {
                     wires.push(format!("tap:{name}"));
                     inside.push(name);
                 }
-                Attachment::Veth | Attachment::Xdp => {
+                Attachment::Veth | Attachment::Blocks | Attachment::Xdp => {
                     let (link, near, far) = veth();
                     links.push(link);
                     run(&format!("ip link set {far} down"));
                     run(&format!("sysctl -qw net.ipv6.conf.{far}.disable_ipv6=0"));
-                    let is_xdp = plan.attachment == Attachment::Xdp;
-                    let kind = if is_xdp { "xdp" } else { "packet" };
-                    wires.push(format!("{kind}:{near}"));
+                    wires.push(match plan.attachment {
+                        Attachment::Xdp => format!("xdp:{near}"),
+                        Attachment::Blocks => format!("packet:{near},receive=blocks"),
+                        _ => format!("packet:{near}"),
+                    });
                     inside.push(far);
                 }
             }

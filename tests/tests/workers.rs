@@ -1,12 +1,14 @@
 //! Several workers forward as one does: real traffic in order, exact totals while rules change,
 //! the same frames and counts as one worker, and quiet when there is nothing to do.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use twinpath_tests::netns::{Attachment, Laboratory, Plan, Trunk, binary, pause};
+use twinpath_tests::netns::{Attachment, Laboratory, Plan, Trunk, binary, pause, wait_for};
 use twinpath_tests::traffic::{Datagrams, datagrams, transfer};
 
 /// Both hosts as if by a cable.
@@ -15,6 +17,9 @@ priority=10,in_port=1,actions=output:2
 priority=10,in_port=2,actions=output:1
 ";
 
+const EVERY_WIRE: [Attachment; 4] =
+    [Attachment::Tap, Attachment::Veth, Attachment::Blocks, Attachment::Xdp];
+
 const TRUNKED: &str = "\
 in_port=1,actions=push_vlan:0x8100,set_field:4138->vlan_vid,output:3
 in_port=4,dl_vlan=42,actions=pop_vlan,output:2
@@ -22,6 +27,7 @@ in_port=2,actions=push_vlan:0x8100,set_field:4138->vlan_vid,output:4
 in_port=3,dl_vlan=42,actions=pop_vlan,output:1
 ";
 
+const ONE: &str = "device = \"none\"";
 const TWO: &str = "device = \"none\"\nworkers = 2";
 const FOUR: &str = "device = \"none\"\nworkers = 4";
 
@@ -46,7 +52,7 @@ fn check_totals(summary: &Value) {
 
 #[test]
 fn hosts_ping_and_talk_through_two_workers() {
-    for attachment in [Attachment::Tap, Attachment::Veth, Attachment::Xdp] {
+    for attachment in EVERY_WIRE {
         let laboratory =
             Laboratory::new(Plan { device: TWO, attachment, rules: CABLE, trunk: Trunk::Absent });
         for target in ["10.9.0.2", "fd09::2"] {
@@ -87,7 +93,7 @@ fn tagged_frames_cross_a_trunk_through_four_workers() {
 
 #[test]
 fn numbered_datagrams_keep_their_order_and_are_all_counted_while_rules_change() {
-    for attachment in [Attachment::Tap, Attachment::Veth, Attachment::Xdp] {
+    for attachment in EVERY_WIRE {
         let laboratory =
             Laboratory::new(Plan { device: TWO, attachment, rules: CABLE, trunk: Trunk::Absent });
         laboratory.left.run("ping -n -c 1 -W 5 10.9.0.2");
@@ -153,6 +159,46 @@ fn workers_without_work_sleep_and_wake_at_once() {
     let text = laboratory.left.run("ping -n -i 0.3 -c 5 -W 5 10.9.0.2");
     assert!(text.contains(" 0% packet loss"), "{text}");
     drop(laboratory.stop());
+}
+
+/// Lets the program stand still while more frames come than the kernel keeps for it, then go on.
+fn overflow(laboratory: &Laboratory, count: u64) {
+    let pid = i32::try_from(laboratory.twinpath.process()).expect("a process has a small number");
+    let pid = Pid::from_raw(pid).expect("it runs");
+    kill_process(pid, Signal::STOP).expect("it is our child");
+    let flood = laboratory.left.thread(move || {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("any port");
+        for _ in 0..count {
+            socket.send_to(&[0; 400], "10.9.0.2:9").expect("the link is up");
+        }
+    });
+    flood.join().expect("all were sent");
+    kill_process(pid, Signal::CONT).expect("it is our child");
+}
+
+#[test]
+fn frames_the_kernel_had_no_room_for_are_counted_as_missed() {
+    for attachment in [Attachment::Veth, Attachment::Blocks] {
+        let laboratory =
+            Laboratory::new(Plan { device: ONE, attachment, rules: CABLE, trunk: Trunk::Absent });
+        laboratory.left.run("ping -n -c 1 -W 5 10.9.0.2");
+        let before = laboratory.twinpath.stats();
+        overflow(&laboratory, 60_000);
+        let seen = |stats: &Value| {
+            let port = &list(stats, "ports")[0];
+            (number(port, "rx_packets"), number(port, "rx_missed"))
+        };
+        let (received, missed) = wait_for("all frames to be counted", || {
+            let (received, missed) = seen(&laboratory.twinpath.stats());
+            let (old, none) = seen(&before);
+            assert_eq!(none, 0);
+            (received + missed >= old + 60_000).then_some((received - old, missed))
+        });
+        assert!(missed > 1_000, "{attachment:?}: {received} received, {missed} missed");
+        // A neighbour or two may have asked for each other beside.
+        assert!(received + missed < 60_020, "{attachment:?}: {received} + {missed}");
+        drop(laboratory.stop());
+    }
 }
 
 /// Frames of a classic capture, without their times.

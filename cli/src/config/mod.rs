@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Spanned;
+use twinpath_fallback::Kernel;
 use twinpath_fallback::wire::WireSpec;
 use twinpath_flow::port::{PortNo, PortTable};
 use twinpath_host_driver::pci::Address;
@@ -101,6 +102,8 @@ pub(crate) struct Config {
     pub cpus: Vec<u16>,
     /// What they do without work.
     pub poll: Poll,
+    /// Instructions that software forwards with; the best there are when not said.
+    pub kernel: Option<Kernel>,
     /// Control socket, resolved.
     pub control: Option<PathBuf>,
     /// Whom the run becomes, and who may talk to it.
@@ -161,6 +164,7 @@ impl Config {
         let count = workers::count(&raw).map_err(at)?;
         let cpus = workers::cpus(&raw).map_err(at)?;
         let poll = workers::poll(&raw).map_err(at)?;
+        let kernel = workers::kernel(&raw).map_err(at)?;
         let ports = port::table(&raw.port).map_err(at)?;
         let mut wires = Vec::new();
         for raw_port in &raw.port {
@@ -184,6 +188,7 @@ impl Config {
             poll,
             hold: hold(&raw, device, &folder).map_err(at)?,
             state: raw.state.as_ref().map(|state| folder.join(state.get_ref())),
+            kernel,
             control: raw.control.map(|control| folder.join(control.into_inner())),
             security,
             sim,

@@ -10,12 +10,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 16] = [
+const ROOT_KEYS: [&str; 17] = [
     "device",
     "rules",
     "workers",
     "cpus",
     "poll",
+    "kernel",
     "control",
     "hold",
     "state",
@@ -77,6 +78,7 @@ pub(crate) struct RawConfig {
     pub workers: Option<Spanned<i64>>,
     pub cpus: Option<Vec<Spanned<i64>>>,
     pub poll: Option<Spanned<String>>,
+    pub kernel: Option<Spanned<String>>,
     pub control: Option<Spanned<PathBuf>>,
     pub user: Option<Spanned<String>>,
     pub control_mode: Option<Spanned<String>>,

@@ -57,6 +57,14 @@ fn a_full_configuration_is_resolved_against_its_folder() {
 }
 
 #[test]
+fn a_kernel_is_taken_by_its_name_and_the_best_is_left_to_the_processor() {
+    let with = |word: &str| parse(&GOOD.replace("workers = 2", word)).unwrap().kernel;
+    assert_eq!(with("kernel = \"scalar\""), Some(Kernel::Scalar));
+    assert_eq!(with("kernel = \"auto\""), None);
+    assert_eq!(with("workers = 2"), None);
+}
+
+#[test]
 fn every_fault_names_file_line_and_column() {
     let cases = [
         (
@@ -80,6 +88,11 @@ fn every_fault_names_file_line_and_column() {
             "workers = 2",
             "poll = \"bussy\"",
             "4:8: unknown poll \"bussy\" (did you mean \"busy\"?); expected \"adaptive\" or \"busy\"",
+        ),
+        (
+            "workers = 2",
+            "kernel = \"avx51\"",
+            "4:10: unknown kernel \"avx51\" (did you mean \"avx512\"?); expected \"auto\", \"scalar\", \"avx2\" or \"avx512\"",
         ),
         (
             "over = 1",

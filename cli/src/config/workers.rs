@@ -1,8 +1,10 @@
-//! How many workers forward, where they run, and what they do when there is nothing to do.
+//! How many workers forward, where and with what instructions, and what they do without work.
 
 use super::place::Fault;
 use super::raw::{Located, RawConfig};
 use crate::near::nearest;
+use twinpath_fallback::Kernel;
+use twinpath_fallback::kernel::KernelError;
 
 /// Most workers, and card queues (positions of a [`twinpath_flow::card::Fence`]).
 pub(crate) const WORKERS_MAX: u16 = 16;
@@ -61,5 +63,26 @@ pub(super) fn poll(raw: &RawConfig) -> Result<Poll, Located> {
             };
             Err((word.span(), fault))
         }
+    }
+}
+
+/// `kernel`; nothing for the best that this processor has.
+pub(super) fn kernel(raw: &RawConfig) -> Result<Option<Kernel>, Located> {
+    let Some(word) = &raw.kernel else { return Ok(None) };
+    let given = word.get_ref();
+    let at = |fault| (word.span(), fault);
+    match given.parse() {
+        Ok(_) if given == "auto" => Ok(None),
+        Ok(kernel) => Ok(Some(kernel)),
+        Err(KernelError::Missing(_)) => {
+            let expected = "a kernel that this processor has the instructions of";
+            Err(at(Fault::Value { what: "kernel", given: given.clone(), expected }))
+        }
+        Err(KernelError::Unknown(_)) => Err(at(Fault::UnknownWord {
+            what: "kernel",
+            given: given.clone(),
+            nearest: nearest(given, &["auto", "scalar", "avx2", "avx512"]),
+            expected: "\"auto\", \"scalar\", \"avx2\" or \"avx512\"",
+        })),
     }
 }

@@ -60,6 +60,9 @@ pub struct Brain {
     rules: RuleStore,
     ports: Arc<PortTable>,
     pipeline: Arc<Pipeline>,
+    /// The change whose flows are being looked at.
+    preparing: Option<(Generation, Arc<Pipeline>)>,
+    /// The change that is prepared and not in force yet.
     pending: Option<(Generation, Arc<Pipeline>)>,
     generation: Generation,
     /// The rules differ from the newest pipeline made of them.
@@ -92,6 +95,7 @@ impl Brain {
             rules: store,
             ports,
             pipeline,
+            preparing: None,
             pending: None,
             generation: Generation(0),
             changed: false,
@@ -166,7 +170,7 @@ impl Brain {
         self.pending.as_ref()
     }
 
-    /// The newest generation: in force, or being prepared.
+    /// The newest generation that decides packets: in force, or prepared.
     pub const fn generation(&self) -> Generation {
         self.generation
     }
@@ -178,7 +182,8 @@ impl Brain {
 
     /// The generation that has all changes asked for, once it is in force.
     pub const fn newest(&self) -> Generation {
-        if self.changed { Generation(self.generation.0 + 1) } else { self.generation }
+        let preparing = self.preparing.is_some() as u32;
+        Generation(self.generation.0 + preparing + self.changed as u32)
     }
 
     /// The ports rules may name.
@@ -200,7 +205,7 @@ impl Brain {
 
     /// Whether a change of rules is not in force yet.
     pub const fn is_changing(&self) -> bool {
-        self.changed || self.pending.is_some()
+        self.changed || self.preparing.is_some() || self.pending.is_some()
     }
 
     /// Tells the engine something; [`Brain::settle`] when all is told.
@@ -250,14 +255,22 @@ impl Brain {
         }
     }
 
-    /// Executes everything the engine wants, and starts the next change of rules when one is
-    /// wanted and none is under way.
+    /// Executes everything the engine wants, does the next part of a change of rules under way, and
+    /// starts the next when one is wanted and none is.
     pub fn settle(&mut self, now: Time, mut keeper: Option<&mut dyn FlowKeeper>) {
+        let mut went_on = false;
         loop {
             while let Some(output) = self.engine.poll_output() {
                 self.execute(now, output, reborrow(&mut keeper));
             }
-            if !self.changed || self.deferred || self.pending.is_some() {
+            let is_under_way = keeper.as_ref().is_some_and(|keeper| keeper.is_under_way());
+            if let Some(keeper) = reborrow(&mut keeper).filter(|_| is_under_way && !went_on) {
+                went_on = true;
+                self.go_on(now, keeper);
+                continue;
+            }
+            let is_busy = is_under_way || self.pending.is_some() || self.preparing.is_some();
+            if !self.changed || self.deferred || is_busy {
                 return;
             }
             // Ends: the change is pending now, and `changed` is set again only by outputs that the
@@ -271,12 +284,32 @@ impl Brain {
         let pipeline = Arc::new(self.rules.pipeline(Arc::clone(&self.ports)));
         let generation = Generation(self.generation.0 + 1);
         let stale = match keeper {
-            None => Vec::new(),
+            None => Some(Vec::new()),
             Some(keeper) => match keeper.prepare(now, self, generation, &pipeline) {
                 Ok(stale) => stale,
                 Err(error) => return self.events.error(now, format!("rule change: {error}")),
             },
         };
+        self.preparing = Some((generation, pipeline));
+        if let Some(stale) = stale {
+            self.prepared(now, stale);
+        }
+    }
+
+    /// Does the next part of a change.
+    fn go_on(&mut self, now: Time, keeper: &mut dyn FlowKeeper) {
+        let part = keeper.go_on();
+        for removed in part.gone {
+            self.flow_gone(now, &removed);
+        }
+        if let Some(stale) = part.stale {
+            self.prepared(now, stale);
+        }
+    }
+
+    /// All flows were looked at: packets are decided by the next generation from now on.
+    fn prepared(&mut self, now: Time, stale: Vec<FlowId>) {
+        let Some((generation, pipeline)) = self.preparing.take() else { return };
         self.generation = generation;
         self.unsaved = true;
         self.pending = Some((generation, Arc::clone(&pipeline)));

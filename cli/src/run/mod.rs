@@ -60,6 +60,7 @@ use signals::Signals;
 use software::{Software, fresh_settings};
 use state::State;
 use std::sync::Arc;
+use twinpath_fallback::Kernel;
 use twinpath_fallback::wire::{Opened, WireSpec};
 use twinpath_flow::card::Generation;
 use twinpath_flow::rule::Rule;
@@ -92,36 +93,34 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let now = former.map_or_else(|| origin.unwrap_or_default(), |_| clock.now());
     let rule_file = rules::file_digest(&config);
     let mut brain = begin(&config, (rules, rule_file), former, now);
-    let software =
-        Software::new(fresh_settings(), brain.generation(), Arc::clone(brain.pipeline()));
+    let software = || software(&config, &brain, &ports);
     let forwarder = match (config.device, profile) {
         (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
         (Device::Sim, Some(profile)) => {
-            let ports = &config.ports;
             let wanted = (config.workers, config.shadow.sample);
-            let mut card = CardPath::new(profile, ports, wanted, software, now);
+            let mut card = CardPath::new(profile, &config.ports, wanted, software(), now);
             card.set_recovery(config.recovery);
             fault::begin(card.device(), &config.sim.faults, now);
             Forwarder::Card(Box::new(card))
         }
         (Device::Vfio(address), _) => {
-            let card = HardwarePath::open(address, &config, software).map_err(Failure::run)?;
+            let card = HardwarePath::open(address, &config, software()).map_err(Failure::run)?;
             note_ignored_wires(&config);
             identity::settle(&config, &parties)?;
             Forwarder::Hardware(Box::new(card))
         }
         (Device::VfioUser, _) => {
-            let start = start.take().expect("opened for this device");
+            let (start, software) = (start.take().expect("opened for this device"), software());
             let run = (origin.unwrap_or_default(), rule_file);
             note_refusal(&start, now, &mut brain);
             Forwarder::Remote(Box::new(RemotePath::new(&config, software, start, run)))
         }
-        (Device::None, _) if Crew::size(&config) > 1 && !ports.are_virtual() => {
+        (Device::None, _) if !ports.are_virtual() => {
             let started = Crew::start(&config, clock, ports, &brain).map_err(Failure::run)?;
             ports = started.1;
             Forwarder::Crew(Box::new(started.0))
         }
-        (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software)),
+        (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software())),
     };
     let signals = Signals::catch().context("signals").map_err(Failure::run)?;
     let mut session = Session {
@@ -194,6 +193,17 @@ fn note_refusal(start: &Start, now: Time, brain: &mut Brain) {
         tracing::warn!("the card is reset: {reason}");
         brain.events.error(now, format!("the card is reset: {reason}"));
     }
+}
+
+/// The software path, with the instructions asked for.
+fn software(config: &Config, brain: &Brain, ports: &Ports) -> Software {
+    let kernel = config.kernel.unwrap_or_else(Kernel::best);
+    tracing::info!("software forwards with the kernel {kernel}");
+    let settings = fresh_settings(config.kernel);
+    let software = Software::new(settings, brain.generation(), Arc::clone(brain.pipeline()));
+    // What is kept for a process that takes over knows of whole changes only.
+    let is_whole = ports.are_virtual() || config.device == Device::VfioUser;
+    if is_whole { software } else { software.in_parts() }
 }
 
 /// The summary, then what failed on the way.

@@ -4,6 +4,7 @@ use super::brain::Brain;
 use super::explain::text_of;
 use super::forwarder::Forwarder;
 use super::history::{History, Sample};
+use super::keeper::FlowKeeper;
 use super::ports::Ports;
 use super::signals::Signals;
 use super::{answer, poll};
@@ -150,9 +151,15 @@ impl Session {
     fn next_due(&self, arrival: Option<Time>) -> Option<Time> {
         let due = |time: Time| if time > self.now { time } else { self.now.after(NUDGE) };
         let events = [self.forwarder.next_event(), self.brain.next_tick()];
-        let event = events.into_iter().flatten().map(due).min();
+        let part = self.has_part_to_do().then_some(self.now);
+        let event = events.into_iter().chain([part]).flatten().map(due).min();
         let arrival = arrival.map(|time| time.max(self.now));
         [event, arrival].into_iter().flatten().min()
+    }
+
+    /// Whether a change of rules goes on as soon as there is time.
+    fn has_part_to_do(&self) -> bool {
+        self.forwarder.keeper().is_some_and(FlowKeeper::is_under_way)
     }
 
     /// Time is the clock's; waits for descriptors when there is nothing to do.
@@ -193,7 +200,7 @@ impl Session {
             Some(self.now.after(SLEEP_MAX)),
         ];
         let answer = |server: &Server| server.can_answer(self.brain.in_force());
-        if self.server.as_ref().is_some_and(answer) {
+        if self.has_part_to_do() || self.server.as_ref().is_some_and(answer) {
             return;
         }
         let due = events.into_iter().flatten().min().unwrap_or(self.now);

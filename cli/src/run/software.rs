@@ -1,13 +1,14 @@
 //! The software path with its buffers: bursts in, frames out, news for the brain.
 
 use super::brain::{Brain, FlowCount};
-use super::keeper::FlowKeeper;
+use super::keeper::{FlowKeeper, Part};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use twinpath_fallback::outbox::{DropCause, Dropped};
 use twinpath_fallback::packet::FRAME_MAX;
+use twinpath_fallback::slow_path::SlowPath;
 use twinpath_fallback::software_path::{PrepareError, Removed};
-use twinpath_fallback::{Outbox, Packet, PacketPool, Settings, SoftwarePath};
+use twinpath_fallback::{Kernel, Outbox, Packet, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::Key;
@@ -22,6 +23,9 @@ const PACKETS_MAX: usize = 4096;
 
 /// Packets processed at once at most.
 pub const BURST_MAX: usize = 32;
+
+/// Slots of flows looked at between two bursts when rules change: at most 150 µs.
+const PART: u32 = 256;
 
 /// What the event ring says of copies that found no buffer.
 pub(super) const NO_CONTROLLER_BUFFER: &str = "no buffer for a packet to the controller";
@@ -53,9 +57,9 @@ pub(super) fn fresh_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Settings whose hashes nobody can foresee.
-pub(super) fn fresh_settings() -> Settings {
-    Settings { seed: fresh_seed(), ..Settings::default() }
+/// Settings whose hashes nobody can foresee, with the instructions of `kernel` or the best there are.
+pub(super) fn fresh_settings(kernel: Option<Kernel>) -> Settings {
+    Settings { seed: fresh_seed(), kernel, ..Settings::default() }
 }
 
 /// The software path and what it needs around it.
@@ -70,6 +74,8 @@ pub struct Software {
     /// What former processes had decided, and flows they had made.
     pub former: (u64, u64),
     burst: Vec<Packet>,
+    /// Slots of flows looked at in one go when rules change.
+    part: u32,
     /// What was decided and not yet told or sent.
     pub(super) outbox: Outbox,
 }
@@ -84,8 +90,15 @@ impl Software {
             tally: SoftwareTally::default(),
             former: (0, 0),
             burst: Vec::with_capacity(BURST_MAX),
+            part: u32::MAX,
             outbox: Outbox::default(),
         }
+    }
+
+    /// The same, for a run in real time: a change of rules is worked off between bursts.
+    #[must_use]
+    pub fn in_parts(self) -> Self {
+        Self { part: PART, ..self }
     }
 
     /// Takes a frame of `length` bytes that `fill` writes; `false` when it is lost.
@@ -216,12 +229,28 @@ impl FlowKeeper for Software {
         _: &mut Brain,
         generation: Generation,
         pipeline: &Arc<Pipeline>,
-    ) -> Result<Vec<FlowId>, PrepareError> {
-        self.path.prepare(generation, Arc::clone(pipeline))
+    ) -> Result<Option<Vec<FlowId>>, PrepareError> {
+        let slow_path = SlowPath::new(Arc::clone(pipeline), fresh_seed());
+        self.path.begin(generation, Arc::new(slow_path))?;
+        Ok(self.path.revalidate(self.part))
     }
 
     fn commit(&mut self, _: Time, _: &mut Brain, generation: Generation) -> Vec<Removed> {
-        self.path.commit(generation)
+        let mut gone = Vec::new();
+        if self.path.switch(generation) {
+            self.path.sweep(self.part, &mut gone);
+        }
+        gone
+    }
+
+    fn go_on(&mut self) -> Part {
+        let mut part = Part { stale: self.path.revalidate(self.part), gone: Vec::new() };
+        self.path.sweep(self.part, &mut part.gone);
+        part
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.path.has_flows_to_check()
     }
 
     fn remove(&mut self, id: FlowId) -> Option<Removed> {
@@ -254,3 +283,6 @@ impl FlowKeeper for Software {
         (self.path.flow_count(), self.flows_made())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl SoftwarePath {
         let mut lane = std::mem::take(&mut self.lane).unwrap_or_default();
         while !burst.is_empty() {
             let count = burst.len().min(BURST);
-            lane.begin(now);
+            lane.begin(now, self.current.serves);
             self.parse_all::<I>(&burst[..count], &mut lane, watch);
             self.look_up_all::<I>(&mut lane, count);
             self.sample(&lane, count, effects.out);
@@ -78,7 +78,7 @@ impl SoftwarePath {
         let is_changing = self.next.is_some();
         let mut hint = I::Hint::default();
         for (at, packet) in burst.iter().enumerate().take(BURST) {
-            let serves = if is_changing { self.serves(packet) } else { Serves::CURRENT };
+            let serves = if is_changing { self.serves(packet) } else { self.current.serves };
             if packet.port != from.port || serves != from.serves {
                 from = self.entrance(packet.port, serves);
             }
@@ -135,8 +135,8 @@ impl SoftwarePath {
     /// The generation that decides a packet.
     fn serves(&self, packet: &Packet) -> Serves {
         match &self.next {
-            Some(next) if packet.generation >= next.generation => Serves::NEXT,
-            _ => Serves::CURRENT,
+            Some(next) if packet.generation >= next.generation => next.serves,
+            _ => self.current.serves,
         }
     }
 
@@ -153,7 +153,7 @@ impl SoftwarePath {
     }
 
     fn phase(&self, serves: Serves) -> &Phase {
-        self.next.as_ref().filter(|_| serves == Serves::NEXT).unwrap_or(&self.current)
+        self.next.as_ref().filter(|next| serves == next.serves).unwrap_or(&self.current)
     }
 
     /// Looks in the exact cache, then in the tuple space.
@@ -360,14 +360,14 @@ impl SoftwarePath {
         let from = self.phase(asked).generation;
         let mut serves = asked;
         let mut until = None;
-        if let Some(next) = self.next.as_ref().filter(|_| serves == Serves::CURRENT) {
+        if let Some(next) = self.next.as_ref().filter(|next| serves != next.serves) {
             if self.same_ports(&next.slow_path) && holds(flow, &key, &next.slow_path) {
                 serves = Serves::BOTH;
             } else {
                 until = Some(next.generation);
             }
         }
-        let phase = self.next.as_ref().filter(|_| asked == Serves::NEXT);
+        let phase = self.next.as_ref().filter(|next| asked == next.serves);
         let phase = phase.unwrap_or(&self.current);
         let ports = (&*phase.slow_path.pipeline().ports, phase.ports_epoch);
         let id = self.store.insert((flow, &key), ports, (serves, lane.now));

@@ -108,7 +108,7 @@ impl Default for Lane {
             hashes: [0; BURST],
             flows: [NONE; BURST],
             shapes: [ShapeNumber::UNKNOWN; BURST],
-            serves: [Serves::CURRENT; BURST],
+            serves: [Serves::EVEN; BURST],
             inners: [Inner::bare(Quick::Udp); BURST],
             layouts: [Layout::default(); BURST],
             causes: [DropCause::Malformed; BURST],
@@ -129,15 +129,15 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Forgets the burst before.
+    /// Forgets the burst before; the generation of the next is one that `serves` marks.
     #[inline(always)]
-    pub(super) fn begin(&mut self, now: Time) {
+    pub(super) fn begin(&mut self, now: Time, serves: Serves) {
         self.now = now;
         for at in std::mem::take(&mut self.has_tail) {
             self.keys[at].tail = Line::ZERO;
         }
         self.flows = [NONE; BURST];
-        self.serves = [Serves::CURRENT; BURST];
+        self.serves = [serves; BURST];
         self.wanted = Set::EMPTY;
         self.refused = Set::EMPTY;
         self.has_layout = Set::EMPTY;

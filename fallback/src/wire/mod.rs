@@ -27,6 +27,7 @@ use twinpath_flow::time::Time;
 use crate::packet::{Packet, PacketPool};
 
 pub use error::WireError;
+pub use packet::{PacketSpec, Reception as PacketReception};
 pub use spec::{WireSpec, WireSpecError};
 pub use xdp::{Mode as XdpMode, XdpSpec};
 

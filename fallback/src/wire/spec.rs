@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::generator::spec::GeneratorSpec;
+use super::packet::spec::PacketSpec;
 use super::parameters::{Parameters, nearest};
 use super::xdp::spec::XdpSpec;
 use super::{Opened, WireError};
@@ -30,10 +31,7 @@ pub enum WireSpec {
         name: String,
     },
     /// A packet socket on an existing interface.
-    Packet {
-        /// Interface name.
-        interface: String,
-    },
+    Packet(PacketSpec),
     /// An AF_XDP socket on an existing interface.
     Xdp(XdpSpec),
     /// Makes frames.
@@ -128,7 +126,7 @@ impl FromStr for WireSpec {
         match kind.trim() {
             "pcap" => parse_pcap(rest),
             "tap" => Ok(Self::Tap { name: interface_name("tap", rest)? }),
-            "packet" => Ok(Self::Packet { interface: interface_name("packet", rest)? }),
+            "packet" => rest.parse().map(Self::Packet),
             "xdp" => rest.parse().map(Self::Xdp),
             "gen" => rest.parse().map(Self::Generator),
             "null" if rest.is_empty() => Ok(Self::Null),
@@ -173,7 +171,7 @@ impl fmt::Display for WireSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tap { name } => write!(formatter, "tap:{name}"),
-            Self::Packet { interface } => write!(formatter, "packet:{interface}"),
+            Self::Packet(spec) => write!(formatter, "{spec}"),
             Self::Pcap { input, output } => {
                 let mut parts = Vec::new();
                 parts.extend(input.as_ref().map(|path| format!("in={}", path.display())));
@@ -198,7 +196,7 @@ impl WireSpec {
     /// Whether the wire will bring its own time; when all do, the run's time is virtual.
     #[must_use]
     pub const fn is_virtual(&self) -> bool {
-        !matches!(self, Self::Tap { .. } | Self::Packet { .. } | Self::Xdp(_))
+        !matches!(self, Self::Tap { .. } | Self::Packet(_) | Self::Xdp(_))
     }
 
     /// The file it reads, in the words of [`Self::claims`]: no wire may claim it.
@@ -217,7 +215,7 @@ impl WireSpec {
         match self {
             Self::Pcap { output: Some(path), .. } => vec![one_name(&base.join(path))],
             Self::Tap { name } => vec![format!("interface {name}")],
-            Self::Packet { interface } => vec![format!("interface {interface}")],
+            Self::Packet(spec) => vec![format!("interface {}", spec.interface)],
             Self::Xdp(spec) => vec![format!("interface {}", spec.interface)],
             _ => Vec::new(),
         }
@@ -247,7 +245,7 @@ impl WireSpec {
                 super::pcap::open(input.as_deref(), output.as_deref())
             }
             Self::Tap { name } => super::tap::open(name),
-            Self::Packet { interface } => super::packet::open(interface),
+            Self::Packet(spec) => super::packet::open(spec),
             Self::Xdp(spec) => super::xdp::open(spec),
             Self::Generator(spec) => Ok(Opened::quiet(super::generator::Generator::new(spec))),
             Self::Null => Ok(Opened::quiet(super::null::Null::default())),
@@ -271,6 +269,7 @@ mod tests {
             "pcap:",
             "tap:tap0",
             "packet:eth0",
+            "packet:eth0,receive=blocks",
             "xdp:eth0",
             "xdp:eth0,queue=3,mode=skb,busy-poll=20",
             "null",
@@ -299,6 +298,7 @@ mod tests {
         assert!(message("xdp:e,mode=fast").contains("expected auto, zerocopy, copy or skb"));
         assert!(message("xdp:e,quue=1").contains("did you mean \"queue\"?"));
         assert!(message("packet:abcdefghijklmnop").contains("1 to 15"));
+        assert!(message("packet:e,receive=fast").contains("expected calls or blocks"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::bench::{
 use std::sync::Arc;
 use twinpath_fallback::Settings;
 use twinpath_fallback::slow_path::SlowPath;
-use twinpath_fallback::software_path::PrepareError;
+use twinpath_fallback::software_path::{PrepareError, Removed};
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
@@ -33,11 +33,10 @@ fn changed(random: &mut Random, pipeline: &Pipeline) -> Arc<Pipeline> {
     Arc::new(Pipeline::new(Arc::clone(&pipeline.ports), rules))
 }
 
-/// Two pipelines, what is sent, and what their rules must have counted.
+/// Pipelines, one a generation from 1 on, what is sent, and what their rules must have counted.
 struct Change {
     seed: u64,
-    old: Arc<Pipeline>,
-    new: Arc<Pipeline>,
+    pipelines: Vec<Arc<Pipeline>>,
     bench: Bench,
     wanted: RuleCounts,
 }
@@ -47,7 +46,8 @@ impl Change {
         let (fates, drops) = self.bench.send(burst);
         let mut wanted_drops = Vec::new();
         for (arrival, fate) in burst.iter().zip(fates) {
-            let pipeline = if arrival.generation == OLD { &self.old } else { &self.new };
+            let place = usize::try_from(arrival.generation.0 - 1).expect("few");
+            let pipeline = &self.pipelines[place];
             let outcome = reference::process(pipeline, &arrival.frame, arrival.port);
             for rule in &outcome.rules {
                 *self.wanted.entry(*rule).or_default() += Counts::one(arrival.frame.len());
@@ -59,66 +59,130 @@ impl Change {
         assert_eq!(sorted(drops), sorted(wanted_drops), "seed {}", self.seed);
         assert_eq!(self.bench.rule_counts(), self.wanted, "seed {}", self.seed);
     }
+
+    fn newest(&self) -> (Generation, Arc<Pipeline>) {
+        let pipeline = self.pipelines.last().expect("there is always one");
+        (Generation(u32::try_from(self.pipelines.len()).expect("few")), Arc::clone(pipeline))
+    }
+
+    /// More frames of `generation` than there were, and sends the last of all.
+    fn send_more(
+        &mut self,
+        random: &mut Random,
+        frames: &mut Vec<Arrival>,
+        generation: Generation,
+    ) {
+        let ports = Arc::clone(&self.pipelines[0].ports);
+        frames.extend(arrivals(random, &ports, 2));
+        let last = frames.len().saturating_sub(8);
+        frames[last..].iter_mut().for_each(|arrival| arrival.generation = generation);
+        self.send(&frames[last..]);
+    }
 }
 
-/// Prepares the change three flows at a time, while packets of the old generation go on to come and
-/// flows to be made; the stale ones.
+/// Prepares the newest pipeline three flows at a time, while packets of the old generation go on to
+/// come and flows to be made; the stale ones.
 fn prepare_under_traffic(
     change: &mut Change,
     random: &mut Random,
     frames: &mut Vec<Arrival>,
 ) -> Vec<FlowId> {
-    let slow_path = Arc::new(SlowPath::new(Arc::clone(&change.new), 5));
-    change.bench.path.begin(NEW, Arc::clone(&slow_path)).expect("nothing is pending");
-    let again = change.bench.path.begin(NEW, slow_path);
-    assert_eq!(again, Err(PrepareError::Pending(NEW)));
+    let (generation, pipeline) = change.newest();
+    let slow_path = Arc::new(SlowPath::new(pipeline, 5));
+    change.bench.path.begin(generation, Arc::clone(&slow_path)).expect("nothing is pending");
+    let again = change.bench.path.begin(generation, slow_path);
+    assert_eq!(again, Err(PrepareError::Pending(generation)));
     for _ in 0..1_000 {
         if let Some(stale) = change.bench.path.revalidate(3) {
             assert_eq!(change.bench.path.revalidate(3), None, "that was all");
             return stale;
         }
-        let ports = Arc::clone(&change.old.ports);
-        frames.extend(arrivals(random, &ports, 2));
-        change.send(&frames[frames.len() - 8..]);
+        change.send_more(random, frames, Generation(generation.0 - 1));
+    }
+    panic!("seed {}: no end of flows", change.seed);
+}
+
+/// Puts the newest generation in force and removes what is left of the old one three flows at a
+/// time, while packets come.
+fn switch_under_traffic(
+    change: &mut Change,
+    random: &mut Random,
+    frames: &mut Vec<Arrival>,
+) -> Vec<Removed> {
+    let (generation, pipeline) = change.newest();
+    assert!(!change.bench.path.switch(Generation(generation.0 + 1)), "nobody prepared that");
+    assert!(change.bench.path.switch(generation));
+    let mut removed = Vec::new();
+    for _ in 0..1_000 {
+        let mut gone = Vec::new();
+        let goes_on = change.bench.path.sweep(3, &mut gone);
+        change.bench.settle(&gone);
+        removed.append(&mut gone);
+        if !goes_on {
+            assert!(!change.bench.path.sweep(3, &mut gone) && gone.is_empty());
+            return removed;
+        }
+        let early = change.bench.path.prepare(Generation(generation.0 + 1), Arc::clone(&pipeline));
+        assert_eq!(early, Err(PrepareError::Unswept));
+        change.send_more(random, frames, generation);
     }
     panic!("seed {}: no end of flows", change.seed);
 }
 
 /// Sends before, during and after a change; how many flows were kept, and how many not.
+fn check_change(
+    change: &mut Change,
+    random: &mut Random,
+    frames: &mut Vec<Arrival>,
+) -> (usize, usize) {
+    let seed = change.seed;
+    let new = changed(random, change.pipelines.last().expect("there is always one"));
+    change.pipelines.push(new);
+    let (generation, pipeline) = change.newest();
+    let old = Generation(generation.0 - 1);
+    let stale = if random.chance(50) {
+        change.bench.path.prepare(generation, pipeline).expect("nothing is pending")
+    } else {
+        prepare_under_traffic(change, random, frames)
+    };
+    let before = change.bench.path.flow_count();
+    for round in 0..3 {
+        for arrival in frames.iter_mut() {
+            arrival.generation = if random.chance(50) { old } else { generation };
+        }
+        if round == 1 {
+            let mut more = arrivals(random, &change.pipelines[0].ports, 20);
+            more.iter_mut().for_each(|arrival| arrival.generation = old);
+            frames.append(&mut more);
+        }
+        change.send(frames);
+    }
+    let removed = if random.chance(50) {
+        let removed = change.bench.path.commit(generation);
+        change.bench.settle(&removed);
+        removed
+    } else {
+        switch_under_traffic(change, random, frames)
+    };
+    assert!(stale.iter().all(|id| removed.iter().any(|gone| gone.id == *id)), "seed {seed}");
+    frames.iter_mut().for_each(|arrival| arrival.generation = generation);
+    change.send(frames);
+    (before - stale.len(), stale.len())
+}
+
+/// Two changes one after the other: generations take turns with their marks.
 fn check_seed(seed: u64) -> (usize, usize) {
     let mut random = Random::new(seed);
     let ports = ports(&mut random);
     let old = pipeline(&mut random, &ports);
-    let new = changed(&mut random, &old);
     let bench = Bench::new(&old, settings(seed));
-    let mut change = Change { seed, old, new, bench, wanted: RuleCounts::new() };
+    let mut change = Change { seed, pipelines: vec![old], bench, wanted: RuleCounts::new() };
     let mut frames = arrivals(&mut random, &ports, 60);
     change.send(&frames);
     change.send(&frames);
-
-    let stale = if random.chance(50) {
-        let new = Arc::clone(&change.new);
-        change.bench.path.prepare(NEW, new).expect("nothing is pending")
-    } else {
-        prepare_under_traffic(&mut change, &mut random, &mut frames)
-    };
-    let before = change.bench.path.flow_count();
-    for round in 0..3 {
-        for arrival in &mut frames {
-            arrival.generation = if random.chance(50) { OLD } else { NEW };
-        }
-        if round == 1 {
-            frames.extend(arrivals(&mut random, &ports, 20));
-        }
-        change.send(&frames);
-    }
-
-    let removed = change.bench.path.commit(NEW);
-    change.bench.settle(&removed);
-    assert!(stale.iter().all(|id| removed.iter().any(|gone| gone.id == *id)), "seed {seed}");
-    frames.iter_mut().for_each(|arrival| arrival.generation = NEW);
-    change.send(&frames);
-    (before - stale.len(), stale.len())
+    let first = check_change(&mut change, &mut random, &mut frames);
+    let second = check_change(&mut change, &mut random, &mut frames);
+    (first.0 + second.0, first.1 + second.1)
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Bench {
             Brain::new(Arc::clone(&ports), rules(text, &ports), Settings::default(), now);
         brain.settle(now, None);
         let software =
-            Software::new(fresh_settings(), brain.generation(), Arc::clone(brain.pipeline()));
+            Software::new(fresh_settings(None), brain.generation(), Arc::clone(brain.pipeline()));
         let mut profile = Profile::named("tiny").unwrap();
         profile.ports = 2;
         let mut card = CardPath::new(profile, &ports, (1, 100), software, now);

@@ -24,7 +24,7 @@ pub(crate) enum PinError {
 }
 
 /// The CPU of each worker: those wanted, else one each of those this process may use; `None`, and
-/// the system decides, when these are too few.
+/// the system decides, when these are too few, or for a worker alone.
 ///
 /// # Errors
 /// What is wanted cannot be had.
@@ -34,7 +34,9 @@ pub(super) fn assign(wanted: &[u16], workers: usize) -> Result<Vec<Option<u16>>,
 
 fn choose(wanted: &[u16], workers: usize, allowed: Vec<u16>) -> Result<Vec<Option<u16>>, PinError> {
     if wanted.is_empty() {
-        let cpus = if allowed.len() < workers { &[] } else { &allowed[..workers] };
+        // A worker alone shares its caches with none; several programs would all be bound to one CPU.
+        let is_bound = workers > 1 && allowed.len() >= workers;
+        let cpus = if is_bound { &allowed[..workers] } else { &[] };
         let cpus = cpus.iter().copied().map(Some).chain(std::iter::repeat(None));
         return Ok(cpus.take(workers).collect());
     }
@@ -71,6 +73,8 @@ mod tests {
     fn workers_get_the_cpus_named_or_one_each_of_those_allowed() {
         assert_eq!(choose(&[], 2, vec![0, 3, 5]).unwrap(), [Some(0), Some(3)]);
         assert_eq!(choose(&[], 2, vec![1]).unwrap(), [None, None]);
+        assert_eq!(choose(&[], 1, vec![0, 1]).unwrap(), [None]);
+        assert_eq!(choose(&[1], 1, vec![0, 1]).unwrap(), [Some(1)]);
         assert_eq!(choose(&[5, 3, 0], 2, vec![0, 3, 5]).unwrap(), [Some(5), Some(3)]);
         let error = choose(&[0, 9], 2, vec![0, 1]).unwrap_err().to_string();
         assert_eq!(error, "cpu 9 is not among those this process may use: [0, 1]");

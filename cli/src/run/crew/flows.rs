@@ -4,7 +4,7 @@
 use super::Crew;
 use super::order::{Answer, Order};
 use crate::run::brain::{Brain, FlowCount};
-use crate::run::keeper::FlowKeeper;
+use crate::run::keeper::{FlowKeeper, Part};
 use std::sync::Arc;
 use twinpath_fallback::slow_path::SlowPath;
 use twinpath_fallback::software_path::{PrepareError, Removed};
@@ -69,13 +69,13 @@ impl FlowKeeper for Crew {
         brain: &mut Brain,
         generation: Generation,
         pipeline: &Arc<Pipeline>,
-    ) -> Result<Vec<FlowId>, PrepareError> {
+    ) -> Result<Option<Vec<FlowId>>, PrepareError> {
         let slow_path = self.index(pipeline);
         let order = |_| Order::Prepare(generation, Arc::clone(&slow_path));
         let answers = self.ask(now, brain, order);
         let stale = self.stale(answers)?;
         self.prepared = Some(slow_path);
-        Ok(stale)
+        Ok(Some(stale))
     }
 
     fn commit(&mut self, now: Time, brain: &mut Brain, generation: Generation) -> Vec<Removed> {
@@ -84,6 +84,15 @@ impl FlowKeeper for Crew {
         let _old = new.map(|new| std::mem::replace(&mut self.slow_path, new));
         let answers = self.ask(now, brain, |_| Order::Commit(generation));
         self.gone(answers)
+    }
+
+    /// Workers answer when they have done all of it.
+    fn go_on(&mut self) -> Part {
+        Part::default()
+    }
+
+    fn is_under_way(&self) -> bool {
+        false
     }
 
     fn remove(&mut self, id: FlowId) -> Option<Removed> {

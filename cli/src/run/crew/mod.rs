@@ -121,7 +121,7 @@ impl Crew {
                 table: Arc::clone(brain.ports()),
                 software: Software::new(
                     // No card, so nobody asks how hot a flow is.
-                    Settings { hit_samples: 0, ..fresh_settings() },
+                    Settings { hit_samples: 0, ..fresh_settings(config.kernel) },
                     brain.generation(),
                     Arc::clone(brain.pipeline()),
                 ),

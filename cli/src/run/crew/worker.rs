@@ -16,6 +16,7 @@ use std::time::Duration;
 use twinpath_fallback::PacketPool;
 use twinpath_fallback::outbox::DropCause;
 use twinpath_fallback::slow_path::SlowPath;
+use twinpath_fallback::software_path::Removed;
 use twinpath_flow::card::Generation;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::port::{PortNo, PortTable};
@@ -30,6 +31,9 @@ const COUNTED_MAX: u32 = 4096;
 
 /// The same when rules change: a translation each.
 const TRANSLATED_MAX: u32 = 32;
+
+/// The same when rules have changed: at worst all of them go.
+const REMOVED_MAX: u32 = 128;
 
 /// How long it sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -50,6 +54,8 @@ pub(super) enum Task {
     Count(Option<Time>, u32, Vec<(FlowId, Counts, Time)>),
     /// The generation that is begun.
     Prepare(Generation),
+    /// The old generation's flows that went so far.
+    Commit(Vec<Removed>),
     /// Flows that would be stale; next slot, found so far.
     Judge(Arc<SlowPath>, u32, Vec<FlowId>),
 }
@@ -213,7 +219,11 @@ impl Worker {
                 self.task = Some(Task::Judge(slow_path, 0, Vec::new()));
                 return;
             }
-            Order::Commit(generation) => Answer::Gone(path.commit(generation)),
+            Order::Commit(generation) => {
+                path.switch(generation);
+                self.task = Some(Task::Commit(Vec::new()));
+                return;
+            }
             Order::Remove(ids) => {
                 Answer::Gone(ids.into_iter().filter_map(|id| path.remove(id)).collect())
             }
@@ -259,6 +269,14 @@ impl Worker {
                 }
                 None => self.task = Some(Task::Prepare(generation)),
             },
+            Task::Commit(mut gone) => {
+                if path.sweep(REMOVED_MAX, &mut gone) {
+                    self.task = Some(Task::Commit(gone));
+                } else {
+                    let news = Some(self.take_news());
+                    self.reply(news, Answer::Gone(gone));
+                }
+            }
             Task::Judge(slow_path, next, mut found) => {
                 let end = next.saturating_add(TRANSLATED_MAX);
                 found.extend(path.stale_in(next..end, &slow_path));

@@ -7,7 +7,9 @@
 //! Turning the offloads off instead would not do: the frames of a veth's peer are shaped by the
 //! peer's settings, and that may be out of reach in another namespace.
 
+mod blocks;
 mod segment;
+pub(super) mod spec;
 mod sys;
 mod vnet;
 
@@ -20,6 +22,8 @@ use twinpath_flow::time::Time;
 use super::queue::SendQueue;
 use super::tap::sys as interface;
 use super::{FrameSink, Opened, Wire, WireCounters, WireError};
+use blocks::Blocks;
+pub use spec::{PacketSpec, Reception};
 use sys::{Auxiliary, BATCH, Slot};
 use vnet::{HEADER_LEN, Segmentation, VirtioHeader};
 
@@ -36,6 +40,8 @@ const ETHERNET: [u16; 2] = [1, 772];
 
 struct Packet {
     name: String,
+    /// Received frames, when they come in blocks.
+    blocks: Option<Blocks>,
     socket: OwnedFd,
     control: OwnedFd,
     slots: Box<[Slot]>,
@@ -47,8 +53,9 @@ struct Packet {
     removed: bool,
 }
 
-/// Opens a packet socket on the interface `name`.
-pub(super) fn open(name: &str) -> Result<Opened, WireError> {
+/// Opens a packet socket on an interface.
+pub(super) fn open(spec: &PacketSpec) -> Result<Opened, WireError> {
+    let name = &spec.interface;
     let wire = || format!("packet:{name}");
     let failed = |operation: &'static str| {
         move |source: io::Error| match source.raw_os_error() {
@@ -67,6 +74,11 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
         return Err(WireError::NotEthernet { wire: wire(), link_type });
     }
     let socket = sys::open(index).map_err(failed("open a packet socket"))?;
+    let blocks = match spec.reception {
+        Reception::Calls => None,
+        Reception::Blocks => Some(Blocks::open(socket.as_fd()).map_err(failed("map the blocks"))?),
+    };
+    sys::bind(socket.as_fd(), index).map_err(failed("bind to the interface"))?;
     let notices = vec![format!(
         "packet:{name}: offloads stay as they are; VLAN tags, checksums and large frames the kernel \
          left to the card are put right on receipt"
@@ -83,6 +95,7 @@ pub(super) fn open(name: &str) -> Result<Opened, WireError> {
     };
     let packet = Packet {
         name: name.to_owned(),
+        blocks,
         socket,
         control,
         slots: (0..BATCH).map(slot).collect(),
@@ -183,6 +196,24 @@ impl Packet {
     }
 }
 
+impl Packet {
+    /// Takes at most `want` messages into the first slots; how many. The socket's error, if there
+    /// is none.
+    fn take(&mut self, want: usize) -> io::Result<usize> {
+        let Some(blocks) = &mut self.blocks else {
+            return sys::receive(self.socket.as_fd(), &mut self.slots[..want]);
+        };
+        let mut count = 0;
+        while count < want && blocks.next(&mut self.slots[count]) {
+            count += 1;
+        }
+        if count == 0 {
+            sys::take_error(self.socket.as_fd())?;
+        }
+        Ok(count)
+    }
+}
+
 impl Wire for Packet {
     fn receive(
         &mut self,
@@ -193,7 +224,7 @@ impl Wire for Packet {
         let mut taken = 0;
         while taken < limit && !self.removed {
             let want = (limit - taken).min(BATCH);
-            let count = match sys::receive(self.socket.as_fd(), &mut self.slots[..want]) {
+            let count = match self.take(want) {
                 Ok(count) => count,
                 Err(error) => {
                     self.failed(error)?;

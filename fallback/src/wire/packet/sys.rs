@@ -49,14 +49,19 @@ fn socket_len(bytes: usize) -> libc::socklen_t {
     libc::socklen_t::try_from(bytes).expect("sizes of small structures")
 }
 
-fn set<T>(socket: RawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
     let (pointer, length) = (ptr::from_ref(value).cast(), socket_len(size_of::<T>()));
     // SAFETY: the pointer and length describe the value behind the reference, which is only read.
     check(unsafe { libc::setsockopt(socket, level, name, pointer, length) }).map(drop)
 }
 
-/// Opens a raw packet socket on the interface: promiscuous, without its own sent frames, with VLAN
-/// tags as auxiliary data and with virtio headers in both directions.
+/// Opens a raw packet socket for the interface, not yet bound to it: promiscuous, without its own
+/// sent frames, with VLAN tags as auxiliary data and with virtio headers in both directions.
 pub(super) fn open(index: i32) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket takes three integers. Protocol 0 receives nothing until bind.
@@ -80,11 +85,11 @@ pub(super) fn open(index: i32) -> io::Result<OwnedFd> {
         mr_address: [0; 8],
     };
     set(descriptor, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
-    bind(descriptor, index)?;
     Ok(socket)
 }
 
-fn bind(socket: RawFd, index: i32) -> io::Result<()> {
+/// Binds the socket to the interface, from where it receives from now on.
+pub(super) fn bind(socket: BorrowedFd<'_>, index: i32) -> io::Result<()> {
     let all = u16::try_from(libc::ETH_P_ALL).expect("a small constant");
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).expect("a small constant"),
@@ -97,7 +102,8 @@ fn bind(socket: RawFd, index: i32) -> io::Result<()> {
     };
     let length = socket_len(size_of::<libc::sockaddr_ll>());
     // SAFETY: the pointer and length describe a live address on our stack, which is only read.
-    check(unsafe { libc::bind(socket, ptr::from_ref(&address).cast(), length) }).map(drop)
+    check(unsafe { libc::bind(socket.as_raw_fd(), ptr::from_ref(&address).cast(), length) })
+        .map(drop)
 }
 
 /// An empty message header.
@@ -184,6 +190,19 @@ pub(super) fn send<'a>(
     let sent =
         check(unsafe { libc::sendmmsg(socket.as_raw_fd(), pointer, number, libc::MSG_DONTWAIT) })?;
     Ok(usize::try_from(sent).expect("checked not negative"))
+}
+
+/// What went wrong with the socket since the last call.
+pub(super) fn take_error(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut code: libc::c_int = 0;
+    let mut length = socket_len(size_of::<libc::c_int>());
+    let pointer = (&raw mut code).cast();
+    // SAFETY: pointer and length describe a live integer on our stack that the call fills.
+    check(unsafe {
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_ERROR);
+        libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &raw mut length)
+    })?;
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
 /// Frames the kernel dropped for want of room since the last call.

@@ -15,7 +15,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Entries of each ring.
-pub(super) const ENTRIES: u32 = 1024;
+pub(super) const ENTRIES: u32 = 2048;
 const _: () = assert!(ENTRIES.is_power_of_two());
 
 /// Offsets in a ring's mapping.
