@@ -4,10 +4,12 @@ use crate::config::Config;
 use crate::control::request::{Answer, Request};
 use crate::control::server::Server;
 use crate::run::idle;
+use crate::run::state::file;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use twinpath_flow::card::Generation;
+use twinpath_flow::port::PortTable;
 use twinpath_flow::time::Time;
 
 /// Reads `text` as the configuration file at `path`, looking at no other file.
@@ -16,6 +18,16 @@ use twinpath_flow::time::Time;
 /// The line people see.
 pub fn read_config(path: &Path, text: String) -> Result<(), String> {
     Config::parse(path, text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Reads `bytes` as a state file, as they are and with a check word that fits.
+///
+/// # Errors
+/// The line people see, of the latter.
+pub fn read_state(bytes: &[u8]) -> Result<(), String> {
+    let (path, ports) = (Path::new("state"), PortTable::default());
+    let _ = file::decode(path, bytes, &ports);
+    file::decode(path, &file::forge(bytes), &ports).map(drop).map_err(|error| error.to_string())
 }
 
 /// A running process without packets that answers requests, and its control socket.

@@ -10,12 +10,13 @@ mod packet;
 mod rules;
 mod semantics;
 mod server;
+mod state;
 
 /// A target: bytes in, a panic when something is wrong.
 pub type Target = fn(&[u8]);
 
 /// All of them.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("packet", packet::run),
     ("semantics", semantics::run),
     ("rules", rules::run),
@@ -26,6 +27,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("server", server::run),
     ("client", client::run),
     ("card", card::run),
+    ("state", state::run),
 ];
 
 /// The target of that name.

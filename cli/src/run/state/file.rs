@@ -41,6 +41,16 @@ const ENTRY_BYTES: usize = 20;
 /// A rule that no packet has met.
 const NEVER: u64 = u64::MAX;
 
+/// The same bytes with a check word that fits, as who knows the format would forge them.
+pub(crate) fn forge(bytes: &[u8]) -> Vec<u8> {
+    let mut forged = bytes.to_vec();
+    if forged.len() >= HEAD {
+        let word = check(&forged[HEAD..]).to_le_bytes();
+        forged[HEAD - 8..HEAD].copy_from_slice(&word);
+    }
+    forged
+}
+
 /// Why a state file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
