@@ -1,5 +1,5 @@
 //! What a process leaves for its successor besides the card: rules with their identities, counters, and
-//! how far the card's counters are in them. [`file`]: how it is kept.
+//! how far the card's counters are in them. [`mod@file`]: how it is kept.
 //!
 //! It is written when the rules change, before the card is told; before people are told counters; and
 //! once a second. So whatever somebody has seen of a counter, the successor goes on from there.
