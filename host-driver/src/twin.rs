@@ -289,7 +289,8 @@ impl<B: Bus + 'static> SmartNic for Twin<B> {
         self.mode = mode;
         if self.phase == Phase::Running {
             self.bus.write32(register::CONTROL.offset, self.control());
-            self.mode_until = self.watch.watched().after(bring_up::MODE_MAX);
+            let longest = self.settings.within(bring_up::MODE_MAX);
+            self.mode_until = self.watch.watched().after(longest);
         }
     }
 

@@ -30,6 +30,12 @@ fn fresh(prefix: &str) -> String {
     format!("{prefix}{}x{number}", std::process::id() % 1_000_000)
 }
 
+/// Waits until no other test of this binary has real interfaces under load.
+#[must_use]
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Waits a hundredth of a second.
 pub fn pause() {
     // An interrupted wait is only a shorter one.
@@ -368,7 +374,7 @@ impl Laboratory {
     /// When something is missing or refused.
     #[must_use]
     pub fn new(plan: Plan<'_>) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let (left, right) = (Namespace::new(), Namespace::new());
         let mut links = Vec::new();
         let mut wires = Vec::new();

@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use twinpath_tests::netns::{Namespace, binary, pause, run, wait_for};
+use std::sync::MutexGuard;
+use twinpath_tests::netns::{Namespace, binary, pause, run, turn, wait_for};
 use twinpath_tests::traffic::datagrams;
 
 /// Restarts unless `RESTARTS` says otherwise.
@@ -27,11 +28,7 @@ struct Process(Child);
 impl Process {
     fn start(arguments: &[&str], folder: &Path, output: &str) -> Self {
         let file = |name: String| File::options().create(true).append(true).open(folder.join(name));
-        // Real time: a heart that does not beat for 8 ms is taken for a dead one, however busy the
-        // machine is with other things.
-        let child = Command::new("chrt")
-            .args(["--fifo", "10"])
-            .arg(binary())
+        let child = Command::new(binary())
             .args(arguments)
             .current_dir(folder)
             .stdout(file(format!("{output}.out")).expect("the folder is writable"))
@@ -65,10 +62,12 @@ struct Place {
     folder: PathBuf,
     interfaces: Vec<(String, String)>,
     processes: Vec<Process>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Place {
     fn new(name: &str, rules: &str) -> Self {
+        let turn = turn();
         let id = format!("{}{}", name, std::process::id() % 100_000);
         let folder = std::env::temp_dir().join(format!("twinpath-restart-{id}"));
         let _ = fs::remove_dir_all(&folder);
@@ -82,7 +81,7 @@ impl Place {
                 (near, far)
             })
             .into();
-        let place = Self { folder, interfaces, processes: Vec::new() };
+        let place = Self { folder, interfaces, processes: Vec::new(), _turn: turn };
         place.write("rules.flows", rules);
         let ports = |key: &str| -> String {
             let port = |(index, (near, _)): (usize, &(String, String))| {

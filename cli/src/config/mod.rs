@@ -23,6 +23,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
 use twinpath_fallback::Kernel;
 use twinpath_fallback::wire::WireSpec;
@@ -120,6 +121,8 @@ pub(crate) struct Config {
     pub shadow: Shadow,
     /// How much failing of a card is put up with.
     pub recovery: Limits,
+    /// For how long a living card may stand still.
+    pub standstill: Duration,
     /// All ports.
     pub ports: Arc<PortTable>,
     /// Wires of the physical ports, ascending by port number.
@@ -160,6 +163,7 @@ impl Config {
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let shadow = Shadow::read(&raw, &folder).map_err(at)?;
         let recovery = recovery::read(&raw).map_err(at)?;
+        let standstill = recovery::standstill(&raw, device).map_err(at)?;
         let security = Security::read(&raw).map_err(at)?;
         let count = workers::count(&raw).map_err(at)?;
         let cpus = workers::cpus(&raw).map_err(at)?;
@@ -195,6 +199,7 @@ impl Config {
             ipv4_header,
             shadow,
             recovery,
+            standstill,
             ports: Arc::new(ports),
             wires,
             folder,

@@ -32,7 +32,8 @@ const ROOT_KEYS: [&str; 17] = [
 /// Keys of `[shadow]`.
 const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
 /// Keys of `[recovery]`.
-const RECOVERY_KEYS: [&str; 5] = ["failures", "window", "at_once", "pause", "pause_max"];
+const RECOVERY_KEYS: [&str; 6] =
+    ["failures", "window", "at_once", "pause", "pause_max", "standstill"];
 /// Keys of `[rocker]`.
 const ROCKER_KEYS: [&str; 1] = ["ipv4_header"];
 /// Keys of `[sim]`.
@@ -152,6 +153,7 @@ pub(crate) struct RawRecovery {
     pub window: Option<Spanned<f64>>,
     pub pause: Option<Spanned<f64>>,
     pub pause_max: Option<Spanned<f64>>,
+    pub standstill: Option<Spanned<f64>>,
 }
 
 /// `[rocker]`.

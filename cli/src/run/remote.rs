@@ -481,7 +481,12 @@ impl RemotePath {
 /// How the driver is set up, and its bytes of DMA memory.
 fn driver_settings(config: &Config) -> (Settings, usize) {
     let mirror_sample = config.shadow.sample;
-    let settings = Settings { queues: config.workers, mirror_sample, ..Settings::default() };
+    let settings = Settings {
+        queues: config.workers,
+        mirror_sample,
+        standstill: config.standstill,
+        ..Settings::default()
+    };
     let arena = dma_bytes(&settings, &config.ports, CAPACITY_MAX);
     (settings, arena)
 }

@@ -150,7 +150,8 @@ impl<B: Bus + 'static> Twin<B> {
             .as_ref()
             .map(|(card, _)| Duration::from_millis(u64::from(card.reset_ms_max)) + RESET_SLACK);
         let longest = self.settings.reset_deadline;
-        self.watch.watched().after(said.map_or(longest, |said| said.min(longest)))
+        let longest = said.map_or(longest, |said| said.min(longest));
+        self.watch.watched().after(self.settings.within(longest))
     }
 
     /// What CONTROL is to be.
@@ -298,7 +299,7 @@ impl<B: Bus + 'static> Twin<B> {
             card_epoch: self.bus.read32(register::EPOCH.offset),
             setup: Setup::default(),
             moves: Vec::new(),
-            patience: self.settings.command_deadline + longest,
+            patience: self.settings.within(self.settings.command_deadline + longest),
             survey: None,
             estate: Estate::default(),
             memory,
@@ -361,7 +362,7 @@ impl<B: Bus + 'static> Twin<B> {
             let bus = &*self.bus;
             bus.write32(register::MIRROR_SAMPLE.offset, self.settings.mirror_sample);
             bus.write32(register::CONTROL.offset, self.control());
-            self.mode_until = watched.after(MODE_MAX);
+            self.mode_until = watched.after(self.settings.within(MODE_MAX));
             self.phase = Phase::Enabling(self.mode_until);
         }
         Ok(())

@@ -82,7 +82,7 @@ impl<B: Bus + 'static> Twin<B> {
     fn check_queues(&mut self, watched: Time) -> Result<(), DeathCause> {
         let Some(active) = &mut self.active else { return Ok(()) };
         for (index, (stall, gate)) in (0..).zip(active.stalls.iter_mut().zip(&active.gates)) {
-            stall.look(&*self.bus, (index, gate), watched)?;
+            stall.look(&*self.bus, (index, gate), watched, &self.settings)?;
         }
         Ok(())
     }
@@ -98,7 +98,8 @@ impl<B: Bus + 'static> Twin<B> {
         }
         match self.heart.since {
             Some(since) if value == self.heart.value => {
-                if watched.since(since) > self.settings.heartbeat_deadline {
+                let longest = self.settings.within(self.settings.heartbeat_deadline);
+                if watched.since(since) > longest {
                     return Err(DeathCause::Heartbeat);
                 }
             }

@@ -22,6 +22,16 @@ pub struct Settings {
     pub command_deadline: Duration,
     /// The heartbeat must move within this time.
     pub heartbeat_deadline: Duration,
+    /// Added to every deadline: for how long a living card may do nothing at all. Nothing keeps
+    /// hardware waiting; a card that is another process waits for its scheduler.
+    pub standstill: Duration,
+}
+
+impl Settings {
+    /// The longest that something takes which a card that never stands still does within `longest`.
+    pub(super) fn within(&self, longest: Duration) -> Duration {
+        longest + self.standstill
+    }
 }
 
 impl Default for Settings {
@@ -36,6 +46,7 @@ impl Default for Settings {
             command_deadline: Duration::from_secs(1),
             // Found dead within 10 ms when polled every millisecond.
             heartbeat_deadline: Duration::from_millis(8),
+            standstill: Duration::ZERO,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Queues that stand still though the card says that there is something: a record that was written
 //! elsewhere, a ring that nobody serves.
 
+use super::Settings;
 use crate::gate::Gate;
 use std::time::Duration;
 use twinpath_abi::bus::Bus;
@@ -33,6 +34,7 @@ impl Stall {
         bus: &impl Bus,
         (index, gate): (u32, &Gate),
         watched: Time,
+        settings: &Settings,
     ) -> Result<(), DeathCause> {
         let base = QUEUE_ARRAY + index * QUEUE_STRIDE;
         let taken = gate.taken();
@@ -42,7 +44,7 @@ impl Stall {
             Some((before, looks, since)) if is_ahead && before == taken => {
                 // Two looks that found nothing: the second began after the index was seen.
                 let looked = gate.empty_looks().wrapping_sub(looks) >= 2;
-                if looked && watched.since(since) > RECEIVE_STALL {
+                if looked && watched.since(since) > settings.within(RECEIVE_STALL) {
                     return Err(DeathCause::Garbage);
                 }
             }
@@ -52,7 +54,7 @@ impl Stall {
         let is_behind = sent != gate.produced();
         match self.transmit {
             Some((before, since)) if is_behind && before == sent => {
-                if watched.since(since) > TRANSMIT_STALL {
+                if watched.since(since) > settings.within(TRANSMIT_STALL) {
                     return Err(DeathCause::Deadline);
                 }
             }
