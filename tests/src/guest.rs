@@ -30,6 +30,9 @@ use folder::Folder;
 use machine::Machine;
 use std::path::PathBuf;
 
+/// Resets at most: now and then QEMU's firmware hangs in one, long before anything of ours runs.
+const RESET_TRIES: u32 = 3;
+
 /// What all machines of a run boot from.
 #[derive(Debug)]
 pub struct Laboratory {
@@ -132,8 +135,15 @@ impl Guest {
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
-        let reset = self.monitor.command("system_reset", serde_json::json!({}));
-        reset.and_then(|_| self.channel.wait_ready()).expect("the guest comes up again");
+        let mut tried = String::new();
+        for _ in 0..RESET_TRIES {
+            let reset = self.monitor.command("system_reset", serde_json::json!({}));
+            match reset.and_then(|_| self.channel.wait_ready()) {
+                Ok(_) => return,
+                Err(error) => tried = error,
+            }
+        }
+        panic!("the guest comes up again: {tried}");
     }
 
     /// Whether QEMU still runs.

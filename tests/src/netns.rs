@@ -31,7 +31,6 @@ fn fresh(prefix: &str) -> String {
 }
 
 /// Waits until no other test of this binary has real interfaces under load.
-#[must_use]
 pub fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
