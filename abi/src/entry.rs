@@ -143,6 +143,21 @@ pub struct EntryImage {
     pub counter: u32,
 }
 
+/// In what entries differ that do the same; words as in [`EntryImage`].
+#[derive(Clone, Copy, Debug)]
+pub struct Distinction<'a> {
+    /// Wanted key bits.
+    pub matching: &'a KeyBytes,
+    /// Key bits compared, in the ternary table; 0 for exact banks.
+    pub mask: &'a KeyBytes,
+    /// First generation it serves.
+    pub from: u32,
+    /// Identity; not [`NO_ENTRY`].
+    pub id: u32,
+    /// Index of its counters.
+    pub counter: u32,
+}
+
 /// Why an image is not an entry (§7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -199,6 +214,15 @@ impl EntryImage {
         put(&mut bytes, field::ID, &self.id.to_le_bytes());
         put(&mut bytes, field::COUNTER, &self.counter.to_le_bytes());
         bytes
+    }
+
+    /// The image of another entry that does the same: `bytes` is one's image, changed in place.
+    pub fn rewrite(bytes: &mut [u8; ENTRY_BYTES], of: &Distinction<'_>) {
+        put(bytes, field::MATCH, of.matching);
+        put(bytes, field::MASK, of.mask);
+        put(bytes, field::FROM, &of.from.to_le_bytes());
+        put(bytes, field::ID, &of.id.to_le_bytes());
+        put(bytes, field::COUNTER, &of.counter.to_le_bytes());
     }
 
     /// Reads and checks an image (§7.3).

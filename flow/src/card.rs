@@ -129,8 +129,8 @@ pub enum FlowOp {
         tag: OpTag,
         /// Table.
         table: TableId,
-        /// Mask.
-        mask: Line,
+        /// Mask; boxed, as operations are moved often and this one is rare.
+        mask: Box<Line>,
     },
     /// Adds an entry. With `hold`, its packets wait in the card from now until `Release`.
     Add {
@@ -231,14 +231,14 @@ pub enum Refusal {
 }
 
 /// What a completed operation reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// Final counts of the entry for `Delete` and `Modify`; `None` for others, or when the card
     /// does not count.
     pub counts: Option<Counts>,
     /// `Add` with hold: position in the receive queues of the last miss delivered before it; the
     /// host must have sent every miss up to there before `Release`.
-    pub fence: Option<Fence>,
+    pub fence: Option<Arc<Fence>>,
     /// `Inspect`: what the place holds.
     pub inspected: Option<Inspected>,
 }

@@ -48,7 +48,7 @@ use tables::Tables;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::register::{self, QUEUES_MAX};
 use twinpath_flow::card::{
-    Capabilities, CounterSink, DeathCause, Entry, EntryId, Epoch, Event, FlowOp, Health,
+    Capabilities, CounterSink, DeathCause, Entry, EntryId, Epoch, Event, Fence, FlowOp, Health,
     Inheritance, OpTag, Refusal, Sweep,
 };
 use twinpath_flow::port::{PortNo, PortTable};
@@ -76,8 +76,8 @@ struct Active<B> {
     missing: Vec<EntryId>,
     /// Table and place that are read back next.
     inspected: (u8, u32),
-    /// Frames delivered per queue at the last completion.
-    delivered: [u64; QUEUES_MAX],
+    /// Frames delivered per queue at the last completion; shared by all that say the same.
+    delivered: Arc<Fence>,
     /// Their low halves.
     delivered_low: [u32; QUEUES_MAX],
     /// The card's own count of resets.

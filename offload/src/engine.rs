@@ -1,5 +1,6 @@
 //! The engine: holds the parts together, takes inputs apart, hands out outputs.
 
+use crate::arrivals::Arrivals;
 use crate::budget::Budget;
 use crate::change::Change;
 use crate::count::Sweeping;
@@ -62,7 +63,7 @@ pub struct Engine {
     pub(crate) had_card: bool,
     pub(crate) next_tag: u64,
     /// Entries that hold packets, in the order in which they were added.
-    pub(crate) held: VecDeque<(EntryId, Fence, Time)>,
+    pub(crate) held: VecDeque<(EntryId, Arc<Fence>, Time)>,
     /// How far software has processed what the card delivered.
     pub(crate) processed: Fence,
     /// Packets of flows, those of gone ones included.
@@ -84,6 +85,8 @@ pub struct Engine {
     pub(crate) demand: BTreeMap<Line, u64>,
     /// Heat of the flows that found no bank this round.
     pub(crate) homeless: u64,
+    /// Flows that were just made and are not offered yet.
+    pub(crate) arrivals: Arrivals,
     /// Who gets the places that evicted entries leave.
     pub(crate) vacancies: Vacancies,
     /// Memory for the places of the next flow that is looked at.
@@ -128,6 +131,7 @@ impl Engine {
             wanting: Wanting::default(),
             demand: BTreeMap::new(),
             homeless: 0,
+            arrivals: Arrivals::default(),
             vacancies: Vacancies::new(),
             spare: Vec::new(),
             budget: Budget::new(settings.updates_per_second, now),
@@ -140,6 +144,9 @@ impl Engine {
     ///
     /// `now` never goes back; an earlier one is taken for the latest.
     pub fn handle(&mut self, now: Time, input: Input) {
+        if !matches!(input, Input::FlowMade { .. }) {
+            self.place_arrivals();
+        }
         self.now = self.now.max(now);
         let offers = match input {
             Input::Timeout => OFFERS_AT_TIMEOUT,
@@ -201,6 +208,7 @@ impl Engine {
 
     /// The next thing to do, `None` when there is nothing more for now.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.place_arrivals();
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
@@ -251,7 +259,7 @@ impl Engine {
                 rule.used(now);
             }
         }
-        self.packet_seen(index, key);
+        self.arrive(index, key);
     }
 
     fn hit(&mut self, id: FlowId, key: &Key) {

@@ -106,7 +106,7 @@ pub(crate) fn spots(
     tables: &[Table],
     spare: Vec<Spot>,
 ) -> Result<Spots, WhyNot> {
-    let mask = flow.matching.mask;
+    let mask = &flow.matching.mask;
     if !mask.tail.is_zero()
         && let Some(field) = first_field(&Key { head: Line::ZERO, tail: mask.tail })
     {
@@ -122,27 +122,25 @@ pub(crate) fn spots(
             continue;
         }
         let own = || {
-            let (value, mask) = (flow.matching.value.head, mask.head);
-            let digest = digest(&value, &mask);
-            Spot { table: id, value, mask, whole: true, digest }
+            let digest = digest(&flow.matching.value.head, &mask.head);
+            Spot { table: id, whole: true, digest }
         };
-        match (table.caps.kind, table.mask) {
+        match (table.caps.kind, &table.mask) {
             (TableKind::Ternary, _) => spots.found.push(own()),
             (TableKind::Exact, Mask::None) => spots.unmasked = true,
             (TableKind::Exact, Mask::Wanted(bank)) => {
-                spots.mask_under_way |= mask.head.is_subset_of(&bank);
+                spots.mask_under_way |= mask.head.is_subset_of(bank);
             }
             (TableKind::Exact, Mask::Draining(_) | Mask::Refused) => {}
-            (TableKind::Exact, Mask::Set(bank)) if bank == mask.head => {
+            (TableKind::Exact, Mask::Set(bank)) if *bank == mask.head => {
                 spots.found.push(own());
             }
             (TableKind::Exact, Mask::Set(bank)) => {
-                let covered = mask.head.is_subset_of(&bank);
+                let covered = mask.head.is_subset_of(bank);
                 wants_packet |= covered && key.is_none();
                 if let Some(key) = key.filter(|_| covered) {
-                    let value = key.head.and(&bank);
-                    let digest = digest(&value, &bank);
-                    spots.found.push(Spot { table: id, value, mask: bank, whole: false, digest });
+                    let digest = digest(&key.head.and(bank), bank);
+                    spots.found.push(Spot { table: id, whole: false, digest });
                 }
             }
         }

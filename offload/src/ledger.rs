@@ -18,6 +18,7 @@ use twinpath_flow::card::{
 use twinpath_flow::counters::Counts;
 use twinpath_flow::edit::Edit;
 use twinpath_flow::key::{Key, Line, MaskedKey};
+use twinpath_flow::steps::Flow;
 use twinpath_flow::time::Time;
 
 /// Entries whose memory is kept for the next: as many as are submitted together at most.
@@ -88,10 +89,10 @@ impl EntryRecord {
 }
 
 /// A match on the first line.
-const fn matching(value: Line, mask: Line) -> MaskedKey {
+const fn matching(value: &Line, mask: &Line) -> MaskedKey {
     MaskedKey {
-        value: Key { head: value, tail: Line::ZERO },
-        mask: Key { head: mask, tail: Line::ZERO },
+        value: Key { head: *value, tail: Line::ZERO },
+        mask: Key { head: *mask, tail: Line::ZERO },
     }
 }
 
@@ -117,6 +118,9 @@ pub(crate) struct Install {
     pub(crate) from: Generation,
     pub(crate) heat: Heat,
     pub(crate) tally: TallyId,
+    /// What it matches.
+    pub(crate) value: Line,
+    pub(crate) mask: Line,
 }
 
 /// A card that is up, as the host knows it.
@@ -225,10 +229,10 @@ impl Ledger {
     /// Adds an entry, held if the card can. There must be identities left.
     pub(crate) fn add(&mut self, now: Time, install: Install) -> EntryId {
         let id = self.entries.next_id();
-        let Install { flow, spot, edit, ttl_threshold, from, heat, tally } = install;
+        let Install { flow, spot, edit, ttl_threshold, from, heat, tally, value, mask } = install;
         let position = self.table_mut(spot.table).enter(id, spot.digest);
         if !spot.whole {
-            self.parts.insert(id, spot.value);
+            self.parts.insert(id, value);
         }
         self.entries.insert(EntryRecord {
             id: NonZero::new(id.0).expect("no entry is called 0"),
@@ -245,16 +249,21 @@ impl Ledger {
             whole: spot.whole,
             delete_refusals: 0,
         });
-        let matching = matching(spot.value, spot.mask);
-        let entry = Entry { id, table: spot.table, matching, edit, ttl_threshold, from };
-        let hold = self.capabilities.hold_frames > 0;
+        let table = spot.table;
         let entry = match self.spent.pop() {
-            None => Box::new(entry),
+            None => {
+                let matching = matching(&value, &mask);
+                Box::new(Entry { id, table, matching, edit, ttl_threshold, from })
+            }
             Some(mut spent) => {
-                *spent = entry;
+                // Their second lines are always empty.
+                (spent.id, spent.table, spent.edit) = (id, table, edit);
+                (spent.ttl_threshold, spent.from) = (ttl_threshold, from);
+                (spent.matching.value.head, spent.matching.mask.head) = (value, mask);
                 spent
             }
         };
+        let hold = self.capabilities.hold_frames > 0;
         self.make(Op::Add(id), |tag| FlowOp::Add { tag, entry, hold });
         id
     }
@@ -301,21 +310,35 @@ impl Ledger {
 
     /// What an entry matches.
     pub(crate) fn matching(&self, entry: &EntryRecord, flows: &FlowTable) -> Option<MaskedKey> {
+        self.lines(entry, flows).map(|(value, mask)| matching(value, mask))
+    }
+
+    /// Value and mask of an entry.
+    fn lines<'a>(
+        &'a self,
+        entry: &EntryRecord,
+        flows: &'a FlowTable,
+    ) -> Option<(&'a Line, &'a Line)> {
         if entry.whole {
             let whole = &flows.get(entry.flow)?.flow.matching;
-            return Some(matching(whole.value.head, whole.mask.head));
+            return Some((&whole.value.head, &whole.mask.head));
         }
         let part = self.parts.get(&entry.id())?;
-        Some(matching(*part, self.table(entry.table).mask_line()?))
+        Some((part, self.table(entry.table).mask_line()?))
     }
 
     /// The entry that matches just what a spot is for.
-    pub(crate) fn holder(&self, spot: &Spot, flows: &FlowTable) -> Option<&EntryRecord> {
+    pub(crate) fn holder(
+        &self,
+        spot: &Spot,
+        (flow, key): (&Flow, Option<&Key>),
+        flows: &FlowTable,
+    ) -> Option<&EntryRecord> {
         // Equal digests of unequal matches are possible.
         let is_it = |id: EntryId| {
-            let matched = self.entries.get(&id).and_then(|entry| self.matching(entry, flows));
-            matched
-                .is_some_and(|found| found.value.head == spot.value && found.mask.head == spot.mask)
+            let found = self.entries.get(&id).and_then(|entry| self.lines(entry, flows));
+            let wanted = spot.lines(flow, key, &self.tables);
+            found.zip(wanted).is_some_and(|(found, wanted)| found == (&wanted.0, &wanted.1))
         };
         let id = self.table(spot.table).holder(spot.digest, is_it)?;
         self.entries.get(&id)
@@ -358,7 +381,7 @@ impl Ledger {
     /// Sets the mask of an exact table.
     pub(crate) fn set_mask(&mut self, table: TableId, mask: Line) {
         self.table_mut(table).mask_wanted(mask);
-        self.make(Op::SetMask(table), |tag| FlowOp::SetMask { tag, table, mask });
+        self.make(Op::SetMask(table), |tag| FlowOp::SetMask { tag, table, mask: Box::new(mask) });
     }
 
     /// Reads the next place of the card back.
@@ -373,10 +396,10 @@ impl Ledger {
 
     /// Forgets an entry that the card does not hold any more.
     pub(crate) fn forget(&mut self, id: EntryId, flows: &FlowTable) -> Option<EntryRecord> {
-        let matched = self.entries.get(&id).and_then(|entry| self.matching(entry, flows));
+        let matched = self.entries.get(&id).and_then(|entry| self.lines(entry, flows));
+        let digest = matched.map_or(0, |(value, mask)| digest(value, mask));
         let entry = self.entries.remove(id)?;
         self.parts.remove(&id);
-        let digest = matched.map_or(0, |matched| digest(&matched.value.head, &matched.mask.head));
         let table = &mut self.tables[usize::from(entry.table.0)];
         if let Some(moved) = table.leave(id, entry.position, digest)
             && let Some(other) = self.entries.get_mut(&moved)

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+mod arrivals;
 mod budget;
 mod change;
 mod closing;

@@ -136,7 +136,7 @@ impl Engine {
             return Err(WhyNot::Specialisations(most));
         }
         let heat = self.heat_of(index, key, spot.whole);
-        self.install(index, spot, (edit, heat), pay)
+        self.install((index, key), spot, (edit, heat), pay)
     }
 
     /// What is expected of the flow, or of its packets with `key`.
@@ -203,7 +203,8 @@ impl Engine {
         let heat = record.heat.at(self.rounds.number);
         let Spots { found, mask_under_way, unmasked } =
             spots(&record.flow, key, &ledger.tables, std::mem::take(&mut self.spare))?;
-        let holder = found.iter().find_map(|spot| ledger.holder(spot, &self.flows));
+        let flow = (&*record.flow, key);
+        let holder = found.iter().find_map(|spot| ledger.holder(spot, flow, &self.flows));
         if let Some(entry) = holder {
             return match entry.state {
                 EntryState::Deleting => Err(WhyNot::Pending),
@@ -229,7 +230,7 @@ impl Engine {
 
     fn install(
         &mut self,
-        index: FlowIndex,
+        (index, key): (FlowIndex, Option<&Key>),
         spot: Spot,
         (edit, heat): (Arc<Edit>, Heat),
         pay: Pay,
@@ -244,9 +245,12 @@ impl Engine {
             self.reset(ResetCause::IdsExhausted);
             return Err(WhyNot::CardDown);
         }
+        let Some((value, mask)) = spot.lines(&record.flow, key, &ledger.tables) else {
+            return Err(WhyNot::NoPacketSeen);
+        };
         let (ttl_threshold, from) = (record.flow.ttl_threshold, record.from);
-        let tally = record.tally;
-        let install = Install { flow: index, spot, edit, ttl_threshold, from, heat, tally };
+        let (flow, tally) = (index, record.tally);
+        let install = Install { flow, spot, edit, ttl_threshold, from, heat, tally, value, mask };
         let id = ledger.add(self.now, install);
         let counts = ledger.capabilities.counters;
         if record.entries().is_empty() {

@@ -76,7 +76,7 @@ impl Engine {
     pub fn tables(&self) -> Vec<TableView> {
         let view = |table: &crate::table::Table| TableView {
             name: table.caps.name.clone(),
-            mask: table.mask_line(),
+            mask: table.mask_line().copied(),
             capacity: table.caps.capacity,
             used: u32::try_from(table.members.len()).unwrap_or(u32::MAX),
         };

@@ -3,21 +3,38 @@
 use crate::cold::Cold;
 use crate::match_index::MatchIndex;
 use twinpath_flow::card::{EntryId, TableCaps, TableId, TableKind};
-use twinpath_flow::key::Line;
+use twinpath_flow::key::{Key, Line};
+use twinpath_flow::steps::Flow;
 
 /// Members for which there is memory at least.
 const MEMBERS_MIN: usize = 64;
 
-/// A place for a flow, or for some of its packets.
+/// A place for a flow, or for some of its packets. What it matches follows from them and the table,
+/// so that it is small: [`Self::lines`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub(crate) table: TableId,
-    pub(crate) value: Line,
-    pub(crate) mask: Line,
     /// Whether it covers every packet of the flow.
     pub(crate) whole: bool,
     /// Of value and mask.
     pub(crate) digest: u64,
+}
+
+impl Spot {
+    /// Value and mask, of the flow or its packets with `key`; `None` when it covers a part of the
+    /// flow and there is no key or mask.
+    pub(crate) fn lines(
+        &self,
+        flow: &Flow,
+        key: Option<&Key>,
+        tables: &[Table],
+    ) -> Option<(Line, Line)> {
+        if self.whole {
+            return Some((flow.matching.value.head, flow.matching.mask.head));
+        }
+        let mask = tables[usize::from(self.table.0)].mask_line()?;
+        Some((key?.head.and(mask), *mask))
+    }
 }
 
 /// State of an exact table's mask.
@@ -85,6 +102,16 @@ impl Table {
         self.index.find(digest, is_it)
     }
 
+    /// Whether it takes entries for all of a flow with this mask.
+    pub(crate) fn is_for(&self, mask: &Line) -> bool {
+        self.is_ternary() || matches!(&self.mask, Mask::Set(own) if own == mask)
+    }
+
+    /// Asks for the memory that [`Self::holder`] will look at.
+    pub(crate) fn touch(&self, digest: u64) {
+        self.index.touch(digest);
+    }
+
     /// Whether it is an exact table without a mask.
     pub(crate) fn unmasked(&self) -> bool {
         self.caps.kind == TableKind::Exact && self.mask == Mask::None
@@ -117,8 +144,8 @@ impl Table {
     }
 
     /// The mask in force or under way.
-    pub(crate) const fn mask_line(&self) -> Option<Line> {
-        match self.mask {
+    pub(crate) const fn mask_line(&self) -> Option<&Line> {
+        match &self.mask {
             Mask::None | Mask::Refused => None,
             Mask::Wanted(mask) | Mask::Set(mask) | Mask::Draining(mask) => Some(mask),
         }

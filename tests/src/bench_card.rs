@@ -166,7 +166,7 @@ impl BenchCard {
     /// What the card answered.
     pub fn set_mask(&mut self, table: TableId, mask: &MaskedKey) -> Result<(), Refusal> {
         let tag = self.tag();
-        self.run(&FlowOp::SetMask { tag, table, mask: mask.mask.head }).map(drop)
+        self.run(&FlowOp::SetMask { tag, table, mask: Box::new(mask.mask.head) }).map(drop)
     }
 
     /// Adds an entry and returns its identity.

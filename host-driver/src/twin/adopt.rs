@@ -135,7 +135,7 @@ impl<B: Bus + 'static> Twin<B> {
         let queues = self.resumed_queues(&memory)?;
         let mut active = self.active_for(&card, memory, commands, queues);
         for (index, gate) in active.gates.iter().enumerate() {
-            active.delivered[index] = gate.taken();
+            Arc::make_mut(&mut active.delivered).delivered[index] = gate.taken();
         }
         active.tables = Tables::new(&geometry::shapes(&card), card.ternary);
         for table in 0..u8::try_from(card.banks.len()).expect("at most 32") {
@@ -363,7 +363,7 @@ impl<B: Bus> Active<B> {
         let kind = self.tables.kind(entry.table.0);
         let image = kind.and_then(|kind| self.encoder.entry(entry, kind, index).ok());
         record.table == entry.table
-            && image.is_some_and(|image| digest_of_image(&image.encode()) == record.digest)
+            && image.is_some_and(|image| digest_of_image(image) == record.digest)
     }
 
     /// An entry of which a former driver had asked that it leave is gone.

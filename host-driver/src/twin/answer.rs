@@ -4,10 +4,11 @@
 use super::Active;
 use super::commands::Work;
 use super::roster::Life;
+use std::sync::Arc;
 use twinpath_abi::bus::Bus;
 use twinpath_abi::command::opcode;
-use twinpath_abi::completion::{Completion, Status};
-use twinpath_flow::card::{DeathCause, Done, EntryId, Event, Fence, OpTag, Refusal};
+use twinpath_abi::completion::{COMPLETION_BYTES, Completion, Status};
+use twinpath_flow::card::{DeathCause, Done, EntryId, Event, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
 #[cfg(sabotage)]
 use twinpath_flow::sabotage::{Bug, strikes_at};
@@ -58,10 +59,13 @@ impl<B: Bus> Active<B> {
         events: &mut Vec<Event>,
     ) -> Result<(), DeathCause> {
         let mut taken = 0;
+        let mut bytes = [0; COMPLETION_BYTES];
         while taken < self.commands.burst_max() {
-            let next = self.commands.completion(bus).map_err(|_| DeathCause::Garbage)?;
-            let Some(completion) = next else { break };
-            self.answer(bus, &completion, (watched, &mut *events))?;
+            let next = self.commands.completion(bus, &mut bytes);
+            if !next.map_err(|_| DeathCause::Garbage)? {
+                break;
+            }
+            self.answer(bus, &Completion::decode(&bytes), (watched, &mut *events))?;
             taken += 1;
         }
         if taken > 0 {
@@ -80,7 +84,7 @@ impl<B: Bus> Active<B> {
         if completion.epoch != self.card_epoch {
             return Err(garbage);
         }
-        let fence = self.fence(completion)?;
+        self.fence(completion)?;
         match completion.opcode {
             opcode::HOLD_OVERFLOW => {
                 self.hold_overflow(EntryId(completion.entry), events);
@@ -134,7 +138,9 @@ impl<B: Bus> Active<B> {
             }
         };
         let result = result.map(|done| match work {
-            Work::Add { hold: true, .. } => Done { fence: Some(fence), ..done },
+            Work::Add { hold: true, .. } => {
+                Done { fence: Some(Arc::clone(&self.delivered)), ..done }
+            }
             Work::Modify { .. } | Work::Delete { .. } => Done { counts, ..done },
             _ => done,
         });
@@ -148,13 +154,13 @@ impl<B: Bus> Active<B> {
 
     /// Extends the 32-bit positions of a completion and checks them: they never go back, and the
     /// card cannot deliver more than the ring holds beyond what was taken.
-    fn fence(&mut self, completion: &Completion) -> Result<Fence, DeathCause> {
+    fn fence(&mut self, completion: &Completion) -> Result<(), DeathCause> {
         if completion.delivered == self.delivered_low {
             // As at the last completion; the bound has only grown.
-            return Ok(Fence { delivered: self.delivered });
+            return Ok(());
         }
-        let mut fence = Fence::default();
-        let positions = self.delivered.iter_mut().zip(completion.delivered);
+        let mut fence = *self.delivered;
+        let positions = fence.delivered.iter_mut().zip(completion.delivered);
         for (queue, (position, low)) in positions.enumerate() {
             *position = extended(*position, low);
             let bound = self.gates.get(queue).zip(self.memory.queues.get(queue));
@@ -162,10 +168,10 @@ impl<B: Bus> Active<B> {
             if *position > most {
                 return Err(DeathCause::Garbage);
             }
-            fence.delivered[queue] = *position;
         }
         self.delivered_low = completion.delivered;
-        Ok(fence)
+        self.delivered = Arc::new(fence);
+        Ok(())
     }
 
     fn done(&mut self, work: Work, completion: &Completion, watched: Time) {

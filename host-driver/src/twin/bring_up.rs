@@ -294,7 +294,7 @@ impl<B: Bus + 'static> Twin<B> {
             sweeps_asked: 0,
             missing: Vec::new(),
             inspected: (0, 0),
-            delivered: [0; QUEUES_MAX],
+            delivered: Arc::default(),
             delivered_low: [0; QUEUES_MAX],
             card_epoch: self.bus.read32(register::EPOCH.offset),
             setup: Setup::default(),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use twinpath_abi::bus::{Bus, Iova};
 use twinpath_abi::command::{COMMAND_BYTES, Command, Operand};
-use twinpath_abi::completion::{COMPLETION_BYTES, Completion, PHASE_BIT, PHASE_WORD};
+use twinpath_abi::completion::{COMPLETION_BYTES, PHASE_BIT, PHASE_WORD};
 use twinpath_abi::entry::ENTRY_BYTES;
 use twinpath_abi::register;
 use twinpath_flow::card::{EntryId, Generation, OpTag};
@@ -281,11 +281,15 @@ impl Commands {
         bus.write32(register::COMMAND_PRODUCER.offset, self.ring.produced());
     }
 
-    /// The next completion, if the card has written one.
+    /// Copies the next completion, if the card has written one; whether it has.
     ///
     /// # Errors
     /// [`Garbage`] when its last word is not one that a card writes.
-    pub(crate) fn completion(&mut self, bus: &impl Bus) -> Result<Option<Completion>, Garbage> {
+    pub(crate) fn completion(
+        &mut self,
+        bus: &impl Bus,
+        bytes: &mut [u8; COMPLETION_BYTES],
+    ) -> Result<bool, Garbage> {
         let slot = self.completion_size.slot(self.taken);
         let at = self.memory.completions.plus((slot * COMPLETION_BYTES) as u64);
         let word = bus.load64(at.plus(PHASE_WORD as u64));
@@ -294,12 +298,11 @@ impl Commands {
             return Err(Garbage { index: u32::MAX, low: self.taken, high: self.taken });
         }
         if phase != self.completion_size.phase(self.taken) {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut bytes = [0; COMPLETION_BYTES];
-        bus.copy_out(at, &mut bytes);
+        bus.copy_out(at, bytes);
         self.taken = self.taken.wrapping_add(1);
-        Ok(Some(Completion::decode(&bytes)))
+        Ok(true)
     }
 
     /// Completions that one look may take: a card that writes faster must wait for the next.

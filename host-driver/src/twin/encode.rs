@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use twinpath_abi::capability::action;
 use twinpath_abi::entry::{
-    EditImage, EntryImage, FOREVER, NO_ENTRY, POPS_MAX, PUSHES_MAX, Push, SETTABLE_BYTES,
+    Distinction, ENTRY_BYTES, EditImage, EntryImage, FOREVER, NO_ENTRY, POPS_MAX, PUSHES_MAX, Push,
+    SETTABLE_BYTES,
 };
 use twinpath_abi::key::{KEY_BYTES, KeyBytes};
 use twinpath_flow::card::{Entry, Refusal, TableKind};
@@ -37,12 +38,12 @@ pub(crate) struct Encoder {
     last: Option<Encoded>,
 }
 
-/// An edit with its threshold, and the card's image of it.
+/// An edit with its threshold, and the image of an entry that has it.
 #[derive(Clone, Debug)]
 struct Encoded {
     edit: Arc<Edit>,
     ttl_threshold: Option<u8>,
-    image: (EditImage, KeyBytes),
+    image: [u8; ENTRY_BYTES],
 }
 
 impl Encoder {
@@ -54,7 +55,7 @@ impl Encoder {
         Self { egresses, actions, ttl_decrements, last: None }
     }
 
-    /// The card's image of an entry that counts at index `counter`.
+    /// The card's image of an entry that counts at index `counter`; it stays until the next.
     ///
     /// # Errors
     /// [`Refusal::Unsupported`] when the card cannot match or do it.
@@ -63,43 +64,46 @@ impl Encoder {
         entry: &Entry,
         kind: TableKind,
         counter: u32,
-    ) -> Result<EntryImage, Refusal> {
+    ) -> Result<&[u8; ENTRY_BYTES], Refusal> {
         if entry.matching.uses_tail() || entry.id.0 == NO_ENTRY {
             return Err(Refusal::Unsupported);
         }
         let mask = match kind {
-            TableKind::Exact => [0; KEY_BYTES],
-            TableKind::Ternary => entry.matching.mask.head.0,
+            TableKind::Exact => &[0; KEY_BYTES],
+            TableKind::Ternary => &entry.matching.mask.head.0,
         };
-        let (edit, set) = self.shared(&entry.edit, entry.ttl_threshold)?;
-        Ok(EntryImage {
-            matching: entry.matching.value.head.0,
-            mask,
-            set,
-            edit,
-            from: entry.from.0,
-            until: FOREVER,
-            id: entry.id.0,
-            counter,
-        })
+        let matching = &entry.matching.value.head.0;
+        let (from, id) = (entry.from.0, entry.id.0);
+        let image = self.shared(&entry.edit, entry.ttl_threshold)?;
+        EntryImage::rewrite(image, &Distinction { matching, mask, from, id, counter });
+        Ok(image)
     }
 
-    /// As [`Self::edit`], of an edit that other entries have too.
+    /// The image made last.
+    ///
+    /// # Panics
+    /// When there is none: the caller has just made one.
+    pub(crate) fn last(&self) -> &[u8; ENTRY_BYTES] {
+        &self.last.as_ref().expect("one was just made").image
+    }
+
+    /// The image of an entry with this edit, which other entries have too.
     fn shared(
         &mut self,
         edit: &Arc<Edit>,
         ttl_threshold: Option<u8>,
-    ) -> Result<(EditImage, KeyBytes), Refusal> {
-        if let Some(last) = &self.last
-            && Arc::ptr_eq(&last.edit, edit)
-            && last.ttl_threshold == ttl_threshold
-        {
-            return Ok(last.image.clone());
+    ) -> Result<&mut [u8; ENTRY_BYTES], Refusal> {
+        let is_it =
+            |last: &Encoded| Arc::ptr_eq(&last.edit, edit) && last.ttl_threshold == ttl_threshold;
+        if !self.last.as_ref().is_some_and(is_it) {
+            let (image, set) = self.edit(edit, ttl_threshold)?;
+            let (matching, mask) = ([0; KEY_BYTES], [0; KEY_BYTES]);
+            let (from, until, id, counter) = (0, FOREVER, 0, 0);
+            let entry = EntryImage { matching, mask, set, edit: image, from, until, id, counter };
+            let (edit, image) = (Arc::clone(edit), entry.encode());
+            self.last = Some(Encoded { edit, ttl_threshold, image });
         }
-        let image = self.edit(edit, ttl_threshold)?;
-        let edit = Arc::clone(edit);
-        self.last = Some(Encoded { edit, ttl_threshold, image: image.clone() });
-        Ok(image)
+        Ok(&mut self.last.as_mut().expect("just made, if it was not there").image)
     }
 
     /// The card's image of an edit, and its set values in key layout.

@@ -187,7 +187,8 @@ impl<B: Bus> Active<B> {
             return Err(Refusal::Unsupported);
         }
         let index = self.roster.vacancy(entry.id).ok_or(Refusal::TableFull)?;
-        let image = self.encoder.entry(entry, kind, index)?.encode();
+        // Before anything changes: it may be refused.
+        let digest = digest(self.encoder.entry(entry, kind, index)?);
         let mut moves = std::mem::take(&mut self.moves);
         let wanted = (index, candidates.unwrap_or_default());
         let placed = self.tables.place(entry.table.0, wanted, &self.roster, &mut moves);
@@ -199,11 +200,11 @@ impl<B: Bus> Active<B> {
         let candidates = wanted.1;
         let hold = holding == Holding::Hold;
         let life = if hold { Life::Held } else { Life::Live };
-        let (digest, born) = (digest(&image), self.sweeps_asked);
+        let born = self.sweeps_asked;
         let record =
             Record { id: entry.id, table: entry.table, life, born, digest, slot, candidates };
-        self.roster.insert(record).expect("a vacancy was just seen");
-        let image = self.commands.image(bus, &image);
+        self.roster.put(index, record);
+        let image = self.commands.image(bus, self.encoder.last());
         let command = Command::Add { at: record.at(), holding, image: image.operand };
         let work = Work::Add { op, index, id: entry.id, hold };
         self.commands.issue(bus, &command, (work, Some(image)), until);

@@ -114,7 +114,7 @@ impl Roster {
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
     }
 
-    /// Index that [`Self::insert`] will use for a new identity; `None` when there is no room.
+    /// Index for a new identity; `None` when there is no room. [`Self::put`] takes it.
     pub(crate) fn vacancy(&self, id: EntryId) -> Option<u32> {
         let home = self.home(id);
         if home < self.capacity && self.record(home).is_none() {
@@ -125,20 +125,13 @@ impl Roster {
         u32::try_from(chunk * CHUNK + place).ok()
     }
 
-    /// Takes in a record whose identity is new; `None` when there is no room.
-    pub(crate) fn insert(&mut self, record: Record) -> Option<u32> {
-        let index = self.vacancy(record.id)?;
-        self.put(index, record);
-        Some(index)
-    }
-
     /// Whether there is such an index and neither it nor the identity is taken.
     pub(crate) fn is_free(&self, index: u32, id: EntryId) -> bool {
         index < self.capacity && self.record(index).is_none() && self.find(id).is_none()
     }
 
-    /// Puts a record at a vacant index below the capacity.
-    fn put(&mut self, index: u32, record: Record) {
+    /// Puts a record at a vacant index below the capacity; [`Self::vacancy`] names one.
+    pub(crate) fn put(&mut self, index: u32, record: Record) {
         let (chunk, place) = (index as usize / CHUNK, index as usize % CHUNK);
         if self.chunks[chunk].is_empty() {
             let rest = self.capacity as usize - chunk * CHUNK;
@@ -190,6 +183,12 @@ mod tests {
         assert!(size_of::<Option<Record>>() <= 32);
     }
 
+    fn insert(roster: &mut Roster, record: Record) -> Option<u32> {
+        let index = roster.vacancy(record.id)?;
+        roster.put(index, record);
+        Some(index)
+    }
+
     fn record(id: u32) -> Record {
         Record {
             id: EntryId(id),
@@ -205,13 +204,13 @@ mod tests {
     #[test]
     fn an_index_is_reused_only_after_its_owner_left() {
         let mut roster = Roster::new(2);
-        assert_eq!(roster.insert(record(7)), Some(1), "its low bits");
-        assert_eq!(roster.insert(record(9)), Some(0), "which another has");
-        assert_eq!((roster.vacancy(EntryId(8)), roster.insert(record(11))), (None, None));
+        assert_eq!(insert(&mut roster, record(7)), Some(1), "its low bits");
+        assert_eq!(insert(&mut roster, record(9)), Some(0), "which another has");
+        assert_eq!((roster.vacancy(EntryId(8)), insert(&mut roster, record(11))), (None, None));
         assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(9))), (Some(1), Some(0)));
         assert_eq!(roster.remove(1).map(|record| record.id), Some(EntryId(7)));
         assert_eq!((roster.find(EntryId(7)), roster.find(EntryId(9))), (None, Some(0)));
-        assert_eq!(roster.insert(record(8)), Some(1));
+        assert_eq!(insert(&mut roster, record(8)), Some(1));
         assert_eq!((roster.len(), roster.high_water()), (2, 2));
         assert!(roster.record(2).is_none() && roster.remove(5).is_none());
     }
@@ -232,7 +231,7 @@ mod tests {
                     }
                     None if comes => {
                         let vacancy = roster.vacancy(EntryId(id));
-                        let index = roster.insert(record(id));
+                        let index = insert(&mut roster, record(id));
                         prop_assert_eq!(index, vacancy);
                         prop_assert_eq!(index.is_none(), known.len() == capacity as usize);
                         known.extend(index.map(|index| (id, index)));

@@ -107,7 +107,7 @@ impl Rig {
 
     fn set_mask(&mut self, table: u8, mask: Line) -> Result<Done, Refusal> {
         let tag = self.tag();
-        self.operate(FlowOp::SetMask { tag, table: TableId(table), mask })
+        self.operate(FlowOp::SetMask { tag, table: TableId(table), mask: Box::new(mask) })
     }
 
     fn add(&mut self, entry: Entry, hold: bool) -> OpTag {

@@ -138,7 +138,10 @@ fn operations_beyond_the_declared_capabilities_are_refused() {
     let until = Some(generation);
     assert_eq!(rig.operate(|tag| FlowOp::Delete { tag, id, until }), unsupported);
     let (table, mask) = (TableId(0), Line::ZERO);
-    assert_eq!(rig.operate(|tag| FlowOp::SetMask { tag, table, mask }), unsupported);
+    assert_eq!(
+        rig.operate(|tag| FlowOp::SetMask { tag, table, mask: Box::new(mask) }),
+        unsupported
+    );
     assert_eq!(rig.add(1, from(20), to(&[30])), Err(Refusal::Exists));
 }
 

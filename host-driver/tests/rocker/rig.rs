@@ -85,7 +85,7 @@ impl Rig {
         assert_eq!(self.nic.submit(self.now, &[op(tag)]), 1);
         let events = self.poll();
         let done = events.iter().find_map(|event| match event {
-            Event::Done { tag: found, result } if *found == tag => Some(*result),
+            Event::Done { tag: found, result } if *found == tag => Some(result.clone()),
             _ => None,
         });
         done.unwrap_or_else(|| panic!("no completion in {events:?}"))

@@ -122,7 +122,7 @@ impl Keeper {
         self.world.queues = self.world.twin.take_queues();
         let tag = self.world.tag();
         let mask = Key::ZERO.with(Field::IpDst, 0xffff_ffff).head;
-        let op = FlowOp::SetMask { tag, table: TableId(0), mask };
+        let op = FlowOp::SetMask { tag, table: TableId(0), mask: Box::new(mask) };
         if self.world.twin.submit(self.world.now, &[op]) == 1 {
             self.outstanding.insert(tag);
         }

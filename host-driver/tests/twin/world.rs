@@ -118,7 +118,7 @@ impl<R: Rig> World<R> {
     pub(crate) fn set_mask(&mut self) {
         let tag = self.tag();
         let mask = Key::ZERO.with(Field::IpDst, 0xffff_ffff).head;
-        self.operate(FlowOp::SetMask { tag, table: TableId(0), mask }).unwrap();
+        self.operate(FlowOp::SetMask { tag, table: TableId(0), mask: Box::new(mask) }).unwrap();
     }
 
     /// Lets card and driver work for so many steps of the clock.

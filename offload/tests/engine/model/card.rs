@@ -141,7 +141,7 @@ impl ModelCard {
                 assert_eq!(caps.kind, TableKind::Exact, "mask on a ternary table");
                 assert!(mask.is_subset_of(&caps.fields), "mask beyond the fields");
                 assert!(self.entries.values().all(|h| h.entry.table != table), "table not empty");
-                self.masks[table_index] = Some(mask);
+                self.masks[table_index] = Some(*mask);
                 Ok(Done::default())
             }
             FlowOp::Add { entry, hold, .. } => self.add(*entry, hold, random),
@@ -194,7 +194,7 @@ impl ModelCard {
         self.entries.insert(held.entry.id, held);
         let mut fence = Fence::default();
         fence.delivered[0] = self.delivered;
-        Ok(Done { fence: hold.then_some(fence), ..Done::default() })
+        Ok(Done { fence: hold.then(|| fence.into()), ..Done::default() })
     }
 
     fn delete(

@@ -1,6 +1,6 @@
 //! A card that was reset gets its flows back.
 
-use super::{Figure, Rig, flows, tell};
+use super::{Figure, Rig, tell};
 use twinpath_flow::card::Event;
 use twinpath_host_driver::nic::SmartNic as _;
 use twinpath_offload::Input;
@@ -19,7 +19,7 @@ fn used(rig: &Rig) -> u32 {
 /// Host time from the card's wish for a reset until all flows are back.
 pub(super) fn measure(figures: &mut Vec<Figure>) {
     let mut rig = Rig::new(PLACES, 0);
-    rig.install(&flows(0..FLOWS), 0);
+    rig.install(0..FLOWS, 0);
     let wanted = rig.engine.totals().offloaded;
     let mut times = Vec::new();
     for _ in 0..3 {
