@@ -62,6 +62,8 @@ pub(crate) struct Recipes {
     /// For the second; as many as there are recipes that have seen one, and those before them.
     seconds: Vec<Rewrite>,
     free: Vec<u32>,
+    /// The last that was asked for, if it is still there: flows that come together often do the same.
+    latest: usize,
     /// The first of those with a hash.
     numbers: HashMap<u64, u32, FixedState>,
 }
@@ -70,6 +72,24 @@ impl Recipes {
     /// The recipe of a flow, compiled for the ports of `epoch` when it is new. It has one user more.
     pub(crate) fn of(&mut self, flow: &Flow, (ports, epoch): (&PortTable, u32)) -> u32 {
         let context = context(flow, ports);
+        let asked = (&*flow.steps, flow.ttl_threshold, epoch, context.as_ref());
+        if let Some(Some(recipe)) = self.recipes.get_mut(self.latest)
+            && recipe.identity.matches(asked)
+        {
+            recipe.users += 1;
+            return u32::try_from(self.latest).expect("a recipe's number");
+        }
+        let number = self.find_or_make(flow, (ports, epoch), context);
+        self.latest = number as usize;
+        number
+    }
+
+    fn find_or_make(
+        &mut self,
+        flow: &Flow,
+        (ports, epoch): (&PortTable, u32),
+        context: Option<Key>,
+    ) -> u32 {
         let asked = (&*flow.steps, flow.ttl_threshold, epoch, context.as_ref());
         let hash = self.numbers.hasher().hash_one(asked);
         let first = self.numbers.get(&hash).copied().unwrap_or(NONE);

@@ -23,6 +23,7 @@ struct Place {
 
 /// The flows of one mask: open addressing, linear probing, at most half full.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Tuple {
     mask: Key,
     places: Vec<Place>,

@@ -12,7 +12,7 @@ use twinpath_flow::pipeline::PlacedRule;
 /// A table that a packet has passed, with its rules.
 #[derive(Debug)]
 pub(super) struct Passed<'a> {
-    pub(super) visit: Visit,
+    pub(super) visit: &'a Visit,
     pub(super) table: &'a Table,
     pub(super) rules: &'a [PlacedRule],
 }

@@ -79,12 +79,13 @@ impl SlowPath {
         scratch: &'s mut Scratch,
     ) -> Result<&'s Flow, TtlExpires> {
         let mut mask = self.walk(key, scratch)?;
-        for index in 0..scratch.visits.len() {
-            let visit = scratch.visits[index];
+        let visits = std::mem::take(&mut scratch.visits);
+        for visit in &visits {
             let table = &self.tables[usize::from(visit.table)];
             let rules = self.pipeline.table(visit.table);
             Passed { visit, table, rules }.exclude_better(&mut mask, scratch);
         }
+        scratch.visits = visits;
         let flow = &mut scratch.flow;
         flow.matching = MaskedKey::new(key, mask);
         tidy(&mut flow.steps, &flow.matching);
@@ -147,8 +148,7 @@ impl SlowPath {
             };
             let paths = scratch.paths.len();
             let winner = table.lookup(&composer.state, paths, scratch);
-            let state = composer.state;
-            scratch.visits.push(Visit { state, table: number, winner, paths });
+            scratch.visits.push(Visit { state: composer.state, table: number, winner, paths });
             let Some(winner) = winner else {
                 break;
             };

@@ -57,12 +57,12 @@ impl Iterator for Set {
 /// What is known about the packets of a burst, each kind of fact by itself; kept between bursts for
 /// its memory.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Lane {
+    /// Keys of those that were read; first, so that each has cache lines of its own.
+    pub(super) keys: [Key; BURST],
     /// When the burst is decided.
     pub(super) now: Time,
-    /// Keys of those that were read.
-    pub(super) keys: [Key; BURST],
     /// Hashes of the keys.
     pub(super) hashes: [u64; BURST],
     /// Slots of their flows, or [`NONE`].
@@ -103,8 +103,8 @@ pub(super) struct Lane {
 impl Default for Lane {
     fn default() -> Self {
         Self {
-            now: Time(0),
             keys: [Key::ZERO; BURST],
+            now: Time(0),
             hashes: [0; BURST],
             flows: [NONE; BURST],
             shapes: [ShapeNumber::UNKNOWN; BURST],
