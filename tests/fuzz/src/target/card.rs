@@ -119,7 +119,11 @@ impl World {
         let value = u32::from(script.byte());
         match choice % 16 {
             0..=3 => self.turn(u64::from(value)),
-            4 => self.submit(|tag| FlowOp::SetMask { tag, table: TableId(0), mask: mask() }),
+            4 => self.submit(|tag| FlowOp::SetMask {
+                tag,
+                table: TableId(0),
+                mask: Box::new(mask()),
+            }),
             5 | 6 => self.add(value, choice % 16 == 6),
             7 => {
                 let id = EntryId(value);
@@ -230,7 +234,7 @@ impl World {
         );
         assert!(matches!(health, Health::Good | Health::Bypass), "{health:?}");
         assert!(self.pending.is_empty(), "operations without an end: {:?}", self.pending);
-        self.submit(|tag| FlowOp::SetMask { tag, table: TableId(0), mask: mask() });
+        self.submit(|tag| FlowOp::SetMask { tag, table: TableId(0), mask: Box::new(mask()) });
         self.turn(15);
         self.add(5, false);
         self.turn(15);
