@@ -12,6 +12,7 @@
 //! waits and never reads a clock: every call takes the time, and bring-up, reset, completions and
 //! deadlines move on with `poll`, so that a card in this process can be stepped between two calls.
 
+mod digest;
 mod gate;
 pub mod nic;
 pub mod pci;

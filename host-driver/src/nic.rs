@@ -91,6 +91,14 @@ pub trait SmartNic {
     /// Takes an inherited entry out. No operation is taken by `submit` before that is done.
     fn disown(&mut self, _id: EntryId) {}
 
+    /// Why a card that was to be adopted was reset.
+    fn why_reset(&self) -> Option<String> {
+        None
+    }
+
+    /// Leaves the card, if it is up, as it is from a drop on, for a driver to come.
+    fn leave(&mut self) {}
+
     /// The packet queues, one per worker, once; empty on later calls until a reset.
     fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>>;
 }

@@ -14,6 +14,7 @@
 //! tagged with exactly VLAN 4095 and priority 0 is lost in the device (`vlan`); a frame longer than
 //! its port's `mtu_in` is forwarded when an entry takes it.
 
+mod adopt;
 mod attribute;
 mod bring_up;
 mod capabilities;
@@ -25,6 +26,7 @@ mod group;
 mod groups;
 mod io;
 mod layout;
+mod notes;
 mod operation;
 mod port;
 mod queue;
@@ -37,6 +39,7 @@ mod tlv;
 mod translate;
 mod vlan;
 
+pub use adopt::Unadoptable;
 pub use bring_up::BringUpError;
 pub use capabilities::capabilities;
 pub use io::RockerIo;
@@ -45,6 +48,7 @@ pub use port::TooManyPorts;
 pub use settings::{Ipv4Header, Settings};
 
 use crate::nic::{CardQueue, ResetError, SmartNic};
+use adopt::Estate;
 use bring_up::{ALL_ONES, Phase};
 use control::Control;
 use event::Events;
@@ -55,7 +59,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use translate::Translator;
 use twinpath_flow::card::{
-    Capabilities, CounterSink, DeathCause, Epoch, Event, FlowOp, Health, Sweep,
+    Capabilities, CounterSink, DeathCause, Entry, EntryId, Epoch, Event, FlowOp, Health,
+    Inheritance, Sweep,
 };
 use twinpath_flow::port::PortTable;
 use twinpath_flow::time::Time;
@@ -81,10 +86,12 @@ struct Active<I> {
     looked: Time,
     /// The device has lost its state, and that was told.
     reset_wanted: bool,
+    /// What a former driver left, as far as it is not settled.
+    estate: Estate,
 }
 
-/// Driver of one rocker. Dropped, it leaves the switch silent and empty: by itself the device would
-/// go on forwarding by what it was told last.
+/// Driver of one rocker. Dropped, it leaves the switch silent and empty, unless it was told to leave it to
+/// a driver to come ([`SmartNic::leave`]): by itself the device goes on forwarding by what it was told last.
 pub struct RockerNic<I: RockerIo> {
     io: Arc<I>,
     ports: PortTable,
@@ -100,6 +107,12 @@ pub struct RockerNic<I: RockerIo> {
     /// What the next poll reports.
     events: Vec<Event>,
     failure: Option<BringUpError>,
+    /// Whether the device is to be taken over as it is.
+    is_heir: bool,
+    /// Why it was not.
+    unadoptable: Option<Unadoptable>,
+    /// Whether a drop leaves it as it is.
+    is_left: bool,
 }
 
 impl<I: RockerIo> std::fmt::Debug for RockerNic<I> {
@@ -128,7 +141,9 @@ impl<I: RockerIo> Drop for RockerNic<I> {
         if let Some(active) = &self.active {
             active.shared.gate.shut();
         }
-        self.silence();
+        if !(self.is_left && self.phase == Phase::Running) {
+            self.silence();
+        }
     }
 }
 
@@ -150,6 +165,9 @@ impl<I: RockerIo + 'static> RockerNic<I> {
             old: Vec::new(),
             events: Vec::new(),
             failure: None,
+            is_heir: false,
+            unadoptable: None,
+            is_left: false,
         };
         nic.start();
         nic
@@ -235,6 +253,9 @@ impl<I: RockerIo + 'static> SmartNic for RockerNic<I> {
 
     fn submit(&mut self, _now: Time, ops: &[FlowOp]) -> usize {
         let mut accepted = 0;
+        if let Err(cause) = self.clear_estate() {
+            self.die(cause);
+        }
         for op in ops {
             if self.phase != Phase::Running || self.events.len() >= EVENTS_MAX {
                 break;
@@ -267,6 +288,25 @@ impl<I: RockerIo + 'static> SmartNic for RockerNic<I> {
         self.abandon();
         self.start();
         Ok(self.epoch)
+    }
+
+    fn take_inheritance(&mut self) -> Option<Inheritance> {
+        self.active.as_mut()?.estate.inheritance.take()
+    }
+
+    fn claim(&mut self, entry: &Entry) -> bool {
+        self.active.as_mut().is_some_and(|active| active.claim(entry))
+    }
+
+    /// What nobody claims is taken out with the next poll or submit.
+    fn disown(&mut self, _id: EntryId) {}
+
+    fn why_reset(&self) -> Option<String> {
+        self.unadoptable.as_ref().map(ToString::to_string)
+    }
+
+    fn leave(&mut self) {
+        self.is_left = true;
     }
 
     fn take_queues(&mut self) -> Vec<Box<dyn CardQueue>> {

@@ -22,4 +22,4 @@ mod sys;
 pub use bus::VfioBus;
 pub use dma::Backing;
 pub use error::{OpenError, ResetError};
-pub use function::{Function, Notice, Settings};
+pub use function::{Function, Keepsakes, Notice, Settings};

@@ -7,6 +7,7 @@
 //! - [`guest`]: QEMU with a real kernel, VFIO and a `rocker` switch; `./check guest`.
 //! - [`generated`]: random cases; [`binary`]: the program as a device.
 //! - [`capture`]: reads the captures that dummy ports write.
+//! - `leftovers`: what killed tests left.
 //! - [`mask`]: what Open vSwitch does otherwise on purpose.
 //! - [`netns`]: network namespaces joined only by a running `twinpath`.
 //! - [`traffic`]: senders and receivers inside them.
@@ -24,6 +25,7 @@ pub mod generated;
 pub mod guest;
 pub mod heap;
 pub mod judge;
+mod leftovers;
 pub mod mask;
 pub mod netns;
 pub mod ovs;

@@ -5,6 +5,7 @@
 //! is set up is taken down on drop. Laboratories take turns: two at once would share two cores and
 //! lose frames in the kernel's queues.
 
+use crate::leftovers;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,9 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A short name nobody else has; interface names have 15 characters.
 fn fresh(prefix: &str) -> String {
+    leftovers::sweep();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{prefix}{}x{number}", std::process::id() % 1_000_000)
+    format!("{prefix}{}x{number}", std::process::id())
 }
 
 /// Waits until no other test of this binary has real interfaces under load.

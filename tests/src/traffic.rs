@@ -84,21 +84,10 @@ pub fn transfer(
 ) -> [(usize, u64); 2] {
     let (done, is_done) = std::sync::mpsc::channel();
     let receiver = to.thread(move || {
-        let mut connection = accept(&listen(target));
-        let (mut stream, mut total) = (Stream::new(), 0);
-        let mut chunk = vec![0; CHUNK_LEN];
-        loop {
-            match connection.read(&mut chunk).expect("the connection stays up") {
-                0 => break,
-                count => {
-                    stream.sum(&chunk[..count]);
-                    total += count;
-                }
-            }
-        }
+        let drained = drain(&mut accept(&listen(target)));
         // Nobody listens any more when it took too long.
         let _ = done.send(());
-        (total, stream.checksum)
+        drained
     });
     let sender = from.thread(move || {
         let mut connection = connect(target);
@@ -113,6 +102,66 @@ pub fn transfer(
     });
     is_done.recv_timeout(TRANSFER_MAX).expect("the transfer neither crawls nor breaks");
     [sender.join().expect("the sender is done"), receiver.join().expect("the receiver is done")]
+}
+
+/// A TCP connection that carries a stream of bytes, 16 MB/s at most, until it is ended.
+#[derive(Debug)]
+pub struct Flood {
+    sender: std::thread::JoinHandle<(usize, u64)>,
+    receiver: std::thread::JoinHandle<(usize, u64)>,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Flood {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// In its threads, when the connection cannot be made, breaks or is silent for twenty seconds.
+    #[must_use]
+    pub fn start(from: &Namespace, to: &Namespace, target: SocketAddr) -> Self {
+        let receiver = to.thread(move || drain(&mut accept(&listen(target))));
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = std::sync::Arc::clone(&stop);
+        let sender = from.thread(move || {
+            let mut connection = connect(target);
+            let (mut stream, mut total) = (Stream::new(), 0);
+            let mut chunk = vec![0; CHUNK_LEN];
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                stream.fill(&mut chunk);
+                stream.sum(&chunk);
+                connection.write_all(&chunk).expect("the connection stays up");
+                total += CHUNK_LEN;
+                tick(4_000_000);
+            }
+            (total, stream.checksum)
+        });
+        Self { sender, receiver, stop }
+    }
+
+    /// Ends it; bytes and checksum of what was sent and of what came.
+    ///
+    /// # Panics
+    /// When the connection broke.
+    #[must_use]
+    pub fn end(self) -> [(usize, u64); 2] {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        [self.sender, self.receiver].map(|side| side.join().expect("the connection stays up"))
+    }
+}
+
+/// Reads to the end: bytes and checksum.
+fn drain(connection: &mut TcpStream) -> (usize, u64) {
+    let (mut stream, mut total) = (Stream::new(), 0);
+    let mut chunk = vec![0; CHUNK_LEN];
+    loop {
+        match connection.read(&mut chunk).expect("the connection stays up") {
+            0 => return (total, stream.checksum),
+            count => {
+                stream.sum(&chunk[..count]);
+                total += count;
+            }
+        }
+    }
 }
 
 /// A TCP connection over which questions go and answers come back until it is closed.

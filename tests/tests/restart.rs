@@ -68,7 +68,7 @@ struct Place {
 impl Place {
     fn new(name: &str, rules: &str) -> Self {
         let turn = turn();
-        let id = format!("{}{}", name, std::process::id() % 100_000);
+        let id = format!("{name}{}", std::process::id());
         let folder = std::env::temp_dir().join(format!("twinpath-restart-{id}"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
@@ -361,5 +361,38 @@ fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
     wait_for("the card", || (place.stats()["card"]["health"] == "good").then_some(()));
     let events = place.ask(&["events"]).expect("the daemon answers");
     assert!(!events.contains("is taken over with"), "{events}");
+    daemon.stop();
+}
+
+#[test]
+fn a_drained_card_stays_drained_over_a_kill() {
+    let mut place = Place::new("twr", &rules());
+    let (left, right) = (Namespace::new(), Namespace::new());
+    left.adopt(&place.interfaces[0].1, 1);
+    right.adopt(&place.interfaces[1].1, 2);
+    place.hold_and_serve();
+    let mut daemon = place.daemon();
+    let is = |health: &str| {
+        wait_for(health, || (place.stats()["card"]["health"] == health).then_some(()));
+    };
+    let ping = || left.run("ping -n -c 4 -i 0.1 -W 5 10.9.0.2");
+    is("good");
+    ping();
+    place.ask(&["card", "drain"]).expect("the daemon answers");
+    daemon.kill();
+    let mut daemon = place.daemon();
+    is("bypass");
+    ping();
+    let shown = place.ask(&["card", "show"]).expect("the daemon answers");
+    assert!(shown.contains("drained"), "{shown}");
+    assert_eq!(number(&place.stats()["flows"]["entries"]), 0, "software forwards");
+    place.ask(&["card", "resume"]).expect("the daemon answers");
+    is("good");
+    daemon.kill();
+    let daemon = place.daemon();
+    is("good");
+    ping();
+    let events = place.ask(&["events"]).expect("the daemon answers");
+    assert!(events.contains("is taken over with"), "{events}");
     daemon.stop();
 }

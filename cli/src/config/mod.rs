@@ -315,8 +315,9 @@ fn device(raw: &RawConfig) -> Result<Device, Located> {
 /// Where descriptors are kept; only a card of its own goes on without its daemon.
 fn hold(raw: &RawConfig, device: Device, folder: &Path) -> Result<Option<hold::Place>, Located> {
     let Some(word) = &raw.hold else { return Ok(None) };
-    if device != Device::VfioUser {
-        let (given, expected) = (word.get_ref().clone(), "a device \"vfio-user:SOCKET\" with it");
+    if !matches!(device, Device::VfioUser | Device::Vfio(_)) {
+        let expected = "a device \"vfio-user:SOCKET\" or \"vfio:ADDRESS\" with it";
+        let given = word.get_ref().clone();
         return Err((word.span(), Fault::Value { what: "hold", given, expected }));
     }
     Ok(Some(match word.get_ref().as_str() {

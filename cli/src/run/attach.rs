@@ -6,7 +6,7 @@ use twinpath_flow::port::PortTable;
 use twinpath_host_driver::nic::SmartNic;
 use twinpath_host_driver::pci::Address;
 use twinpath_host_driver::rocker::{self, Ipv4Header, RockerNic};
-use twinpath_host_driver::vfio::{self, Function, OpenError};
+use twinpath_host_driver::vfio::{self, Function, Keepsakes, OpenError};
 
 /// Vendor and device of QEMU's switch.
 const ROCKER: (u16, u16) = (0x1b36, 0x0006);
@@ -58,15 +58,40 @@ pub(super) fn attach(
     ports: &PortTable,
     ipv4_header: Ipv4Header,
 ) -> Result<Attached, AttachError> {
+    let (settings, transport) = rocker_settings(address, ports, ipv4_header)?;
+    let function = Arc::new(Function::open(address, transport)?);
+    let nic = RockerNic::attach(Arc::clone(&function), ports.clone(), settings);
+    Ok(Attached { nic: Box::new(nic), function })
+}
+
+/// Goes on with the function of a process that is gone.
+///
+/// # Errors
+/// [`AttachError`]: the function is another, or not as it was.
+pub(super) fn resume(
+    address: Address,
+    ports: &PortTable,
+    ipv4_header: Ipv4Header,
+    keepsakes: Keepsakes,
+) -> Result<Attached, AttachError> {
+    let (settings, transport) = rocker_settings(address, ports, ipv4_header)?;
+    let function = Arc::new(Function::resume(address, transport, keepsakes)?);
+    let nic = RockerNic::adopt(Arc::clone(&function), ports.clone(), settings);
+    Ok(Attached { nic: Box::new(nic), function })
+}
+
+/// Settings of the one driver there is, and of its transport; an error when the function is another.
+fn rocker_settings(
+    address: Address,
+    ports: &PortTable,
+    ipv4_header: Ipv4Header,
+) -> Result<(rocker::Settings, vfio::Settings), AttachError> {
     let identity = |name| identity(address, name).ok_or(AttachError::Absent { address });
     match (identity("vendor")?, identity("device")?) {
         ROCKER => {
             let settings = rocker::Settings { ipv4_header, ..rocker::Settings::default() };
             let dma_bytes = rocker::dma_bytes(&settings, ports);
-            let transport = vfio::Settings { dma_bytes, vectors_max: u16::MAX };
-            let function = Arc::new(Function::open(address, transport)?);
-            let nic = RockerNic::attach(Arc::clone(&function), ports.clone(), settings);
-            Ok(Attached { nic: Box::new(nic), function })
+            Ok((settings, vfio::Settings { dma_bytes, vectors_max: u16::MAX }))
         }
         (vendor, device) => Err(AttachError::Unknown { address, vendor, device }),
     }

@@ -69,6 +69,7 @@ impl Forwarder {
     pub(crate) fn former_decided(&self) -> u64 {
         match self {
             Self::Remote(card) => card.software.former.0,
+            Self::Hardware(card) => card.software.former.0,
             _ => 0,
         }
     }

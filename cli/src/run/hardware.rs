@@ -1,10 +1,16 @@
 //! Device `vfio:…`: a real card, its driver, software behind it, and standby wires for when its
 //! function is gone or dead.
 
-use super::attach::{AttachError, Attached, attach};
+mod heir;
+mod start;
+
+pub(crate) use start::Start;
+
+use super::attach::{Attached, attach};
 use super::brain::Brain;
 use super::forwarder::{Fates, decide};
 use super::host::{Host, Order, Polled};
+use super::keeping::Keeping;
 use super::ports::Ports;
 use super::recovery::{Limits, Recovery};
 use super::software::Software;
@@ -48,6 +54,10 @@ pub(crate) struct HardwarePath {
     /// When to look again: at the card, or for it.
     due: Time,
     limits: Limits,
+    /// What is kept for a next process.
+    keeping: Option<Keeping>,
+    /// Whether the card is being taken over from a former process.
+    is_heir: bool,
 }
 
 /// What is held of a card that is there. The driver goes before the function it drives.
@@ -85,23 +95,37 @@ pub(crate) enum StartError {
 }
 
 impl HardwarePath {
-    /// Opens the card at `address`; [`HardwarePath::bring_up`] comes next.
-    ///
-    /// # Errors
-    /// [`AttachError`]: one line with the remedy.
-    pub(crate) fn open(
+    /// The card at `address`; [`HardwarePath::bring_up`] comes next. `run`: when it began, and the
+    /// digest of its rule file.
+    pub(crate) fn new(
         address: Address,
         config: &Config,
         software: Software,
-    ) -> Result<Self, AttachError> {
+        start: Start,
+        run: (Time, u64),
+    ) -> Self {
         let (ports, ipv4_header) = (Arc::clone(&config.ports), config.ipv4_header);
         let limits = config.recovery;
-        let attached = attach(address, &ports, ipv4_header)?;
-        let held = Some(Held::new(attached, Recovery::new(limits)));
+        let held = Some(Held::new(start.attached, Recovery::new(limits)));
         let numbers = ports.physical().map(|port| port.number).collect();
         let standby = Standby::new(config);
         let due = Time::default();
-        Ok(Self { software, address, ports, ipv4_header, numbers, held, standby, due, limits })
+        let (keeping, is_heir) = (None, false);
+        let mut path = Self {
+            software,
+            address,
+            ports,
+            ipv4_header,
+            numbers,
+            held,
+            standby,
+            due,
+            limits,
+            keeping,
+            is_heir,
+        };
+        path.inherit(start.heritage, config, run);
+        path
     }
 
     /// Takes a frame that arrived on a port's standby wire.
@@ -118,12 +142,14 @@ impl HardwarePath {
         &mut self,
         clock: &Clock,
         brain: &mut Brain,
+        ports: &Ports,
     ) -> Result<Time, StartError> {
         let address = self.address;
         let mut now = clock.now();
+        self.give(now, brain);
         let deadline = now.after(PATIENCE);
         while now < deadline {
-            self.exchange(now, brain);
+            self.exchange(now, brain, ports);
             let Some(held) = &mut self.held else { break };
             match held.host.nic.health(now) {
                 Health::Good => return Ok(now),
@@ -146,7 +172,7 @@ impl HardwarePath {
         self.change_over(now, brain, ports);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
-            moved = self.exchange(now, brain);
+            moved = self.exchange(now, brain, ports);
             if !moved {
                 break;
             }
@@ -203,7 +229,7 @@ impl HardwarePath {
     }
 
     /// One exchange between card and host; whether anything moved.
-    fn exchange(&mut self, now: Time, brain: &mut Brain) -> bool {
+    fn exchange(&mut self, now: Time, brain: &mut Brain, ports: &Ports) -> bool {
         let Some(held) = &mut self.held else {
             // The card begins empty when it is back.
             brain.wants.reset = None;
@@ -212,7 +238,13 @@ impl HardwarePath {
             return false;
         };
         let polled = held.host.poll(now, &mut self.software, brain);
-        held.host.serve(now, &mut self.software, brain) || polled != Polled::Nothing
+        if polled == Polled::Up {
+            self.succeed(now, brain);
+        }
+        let saved = self.save_if_due(now, brain, ports);
+        let Some(held) = &mut self.held else { return false };
+        let served = held.host.serve(now, &mut self.software, brain);
+        served || polled != Polled::Nothing || (saved && brain.awaits_save())
     }
 
     /// Lets go of a function that is being removed: the kernel waits for it.
@@ -264,6 +296,8 @@ impl HardwarePath {
             held.host.drop_queues(&mut self.software);
             brain.operations.clear();
             brain.tell(now, Input::Card(Event::Dead(DeathCause::Removed)));
+            drop(held);
+            self.forget(now, brain);
         }
         self.due = now.after(RETRY);
     }
@@ -275,6 +309,7 @@ impl HardwarePath {
             Ok(attached) => {
                 brain.events.event(now, format!("{}: is back", self.address));
                 self.held = Some(Held::new(attached, Recovery::new(self.limits)));
+                self.give(now, brain);
             }
             Err(error) => tracing::debug!("{error}"),
         }

@@ -2,14 +2,16 @@
 
 use super::brain::Brain;
 use super::heritage::Heritage;
+use super::ports::Ports;
 use super::software::fresh_seed;
-use super::state::{PortAccount, RuleLists, Run, SoftwareAccount, file, pair};
+use super::state::{CardAccount, PortAccount, RuleLists, Run, SoftwareAccount, file, pair};
 use crate::clock::boot_ns;
 use crate::hold::message::Name;
 use crate::hold::store::Store;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
+use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
 /// How often the state is written when nothing else asks for it.
@@ -43,6 +45,8 @@ pub(crate) struct Numbers {
     pub software: SoftwareAccount,
     /// Frames that were inside cards that are gone, and those former processes had.
     pub losses: (u64, u64),
+    /// What is thought of the card.
+    pub card: CardAccount,
 }
 
 impl Keeping {
@@ -69,15 +73,26 @@ impl Keeping {
         self.rule_file = digest;
     }
 
-    /// Gives descriptors away, under a new identity, and has the former ones closed.
+    /// Goes on with the descriptors of a former process, which are ours now, and has all others closed.
+    pub(crate) fn keep_on(&mut self, now: Time, brain: &mut Brain) {
+        let ours = format!("{}.", self.id);
+        let is_ours = |name: &Name| name.as_str().starts_with(&ours);
+        let (ours, others) = std::mem::take(&mut self.names).into_iter().partition(is_ours);
+        self.names = ours;
+        self.remove(others, now, brain);
+    }
+
+    /// Gives descriptors away, under a new identity, and has the former ones closed; whether the store
+    /// took them all.
     pub(crate) fn give(
         &mut self,
         descriptors: Vec<(String, OwnedFd)>,
         now: Time,
         brain: &mut Brain,
-    ) {
+    ) -> bool {
         let id = format!("{:016x}", fresh_seed());
         let former = std::mem::take(&mut self.names);
+        let wanted = descriptors.len();
         for (what, descriptor) in descriptors {
             let name = Name::new(&format!("{id}.{what}")).expect("letters and numbers");
             if let Err(error) = self.store.keep(&name, descriptor.as_fd()) {
@@ -88,6 +103,7 @@ impl Keeping {
         }
         self.id = id;
         self.remove(former, now, brain);
+        self.names.len() == wanted
     }
 
     /// Has all descriptors closed: the card is gone.
@@ -123,6 +139,7 @@ impl Keeping {
             rule_file: self.rule_file,
             card_gone: numbers.losses.0,
             restart: numbers.losses.1,
+            card: numbers.card,
             ports: numbers.ports,
             software: numbers.software,
             ..Run::default()
@@ -138,6 +155,12 @@ impl Keeping {
             Err(_) => {}
         }
     }
+}
+
+/// What all ports have counted; `dropped`: what the card's host could not send out of one.
+pub(crate) fn port_accounts(ports: &Ports, dropped: impl Fn(PortNo) -> u64) -> Vec<PortAccount> {
+    let lines = ports.lines().iter();
+    lines.map(|line| port_account(line, dropped(line.number))).collect()
 }
 
 /// Packets and bytes of a port as the state has them.

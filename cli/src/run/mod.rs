@@ -3,6 +3,7 @@
 mod adopt;
 mod answer;
 mod attach;
+mod begin;
 pub mod brain;
 mod cable;
 pub(crate) mod candidate;
@@ -45,16 +46,16 @@ use crate::failure::Failure;
 use crate::live::Live;
 use crate::{output, view};
 use anyhow::Context as _;
+use begin::Begin;
 use brain::Brain;
 use cable::Cable;
 use card::CardPath;
 use crew::Crew;
 use forwarder::Forwarder;
 use hardware::HardwarePath;
-use heritage::Heritage;
 use history::History;
 use ports::{PortLine, Ports};
-use remote::{RemotePath, Start, resume_ports};
+use remote::{RemotePath, resume_ports};
 use session::Session;
 use signals::Signals;
 use software::{Software, fresh_settings};
@@ -82,8 +83,8 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let server = identity::open_control(&config, &parties)?;
     let mut ports = open_wires(&config)?;
     identity::settle_wires(&config, &parties)?;
-    let mut start = open_start(&config)?;
-    let former = start.as_ref().and_then(Start::former);
+    let start = Begin::open(&config)?;
+    let former = start.former();
     if let Some((state, _)) = former {
         clock = Clock::going_on_from(heritage::time_now(state));
         resume_ports(&mut ports, state);
@@ -93,34 +94,33 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let now = former.map_or_else(|| origin.unwrap_or_default(), |_| clock.now());
     let rule_file = rules::file_digest(&config);
     let mut brain = begin(&config, (rules, rule_file), former, now);
+    note_refusal(&start, now, &mut brain);
+    let run = (origin.unwrap_or_default(), rule_file);
     let software = || software(&config, &brain, &ports);
-    let forwarder = match (config.device, profile) {
-        (Device::Reference, _) => Forwarder::Reference(reference::Reference::default()),
-        (Device::Sim, Some(profile)) => {
+    let forwarder = match (config.device, profile, start) {
+        (Device::Reference, ..) => Forwarder::Reference(reference::Reference::default()),
+        (Device::Sim, Some(profile), _) => {
             let wanted = (config.workers, config.shadow.sample);
             let mut card = CardPath::new(profile, &config.ports, wanted, software(), now);
             card.set_recovery(config.recovery);
             fault::begin(card.device(), &config.sim.faults, now);
             Forwarder::Card(Box::new(card))
         }
-        (Device::Vfio(address), _) => {
-            let card = HardwarePath::open(address, &config, software()).map_err(Failure::run)?;
+        (Device::Vfio(address), _, Begin::Hardware(start)) => {
+            let card = HardwarePath::new(address, &config, software(), *start, run);
             note_ignored_wires(&config);
             identity::settle(&config, &parties)?;
             Forwarder::Hardware(Box::new(card))
         }
-        (Device::VfioUser, _) => {
-            let (start, software) = (start.take().expect("opened for this device"), software());
-            let run = (origin.unwrap_or_default(), rule_file);
-            note_refusal(&start, now, &mut brain);
-            Forwarder::Remote(Box::new(RemotePath::new(&config, software, start, run)))
+        (Device::VfioUser, _, Begin::Remote(start)) => {
+            Forwarder::Remote(Box::new(RemotePath::new(&config, software(), *start, run)))
         }
-        (Device::None, _) if !ports.are_virtual() => {
+        (Device::None, ..) if !ports.are_virtual() => {
             let started = Crew::start(&config, clock, ports, &brain).map_err(Failure::run)?;
             ports = started.1;
             Forwarder::Crew(Box::new(started.0))
         }
-        (Device::None | Device::Sim, _) => Forwarder::Software(Box::new(software())),
+        _ => Forwarder::Software(Box::new(software())),
     };
     let signals = Signals::catch().context("signals").map_err(Failure::run)?;
     let mut session = Session {
@@ -152,15 +152,6 @@ fn origin(ports: &Ports, former: Option<(&State, Generation)>, clock: &Clock) ->
     }
 }
 
-/// Looks for what a former process left, for a device that outlives its daemon.
-fn open_start(config: &Config) -> Result<Option<Start>, Failure> {
-    if config.device != Device::VfioUser {
-        return Ok(None);
-    }
-    let heritage = Heritage::look(config).map_err(Failure::run)?;
-    Start::open(config, heritage).map(Some).map_err(Failure::run)
-}
-
 /// The brain: as a former process's state has it, or anew.
 fn begin(
     config: &Config,
@@ -188,7 +179,7 @@ fn begin(
 }
 
 /// Says why a card is reset that could have gone on.
-fn note_refusal(start: &Start, now: Time, brain: &mut Brain) {
+fn note_refusal(start: &Begin, now: Time, brain: &mut Brain) {
     if let Some(reason) = start.refused() {
         tracing::warn!("the card is reset: {reason}");
         brain.events.error(now, format!("the card is reset: {reason}"));
@@ -202,7 +193,8 @@ fn software(config: &Config, brain: &Brain, ports: &Ports) -> Software {
     let settings = fresh_settings(config.kernel);
     let software = Software::new(settings, brain.generation(), Arc::clone(brain.pipeline()));
     // What is kept for a process that takes over knows of whole changes only.
-    let is_whole = ports.are_virtual() || config.device == Device::VfioUser;
+    let is_whole =
+        ports.are_virtual() || config.device == Device::VfioUser || config.hold.is_some();
     if is_whole { software } else { software.in_parts() }
 }
 

@@ -1,6 +1,7 @@
 //! What is done about a card that fails: it is reset, at once at first, then after pauses that
 //! grow, in which it is a plain network card; one that keeps failing is left out.
 
+use super::state::{CardAccount, KeptStanding};
 use std::collections::VecDeque;
 use std::time::Duration;
 use twinpath_flow::time::Time;
@@ -66,6 +67,27 @@ impl Recovery {
     pub const fn new(limits: Limits) -> Self {
         let recent = VecDeque::new();
         Self { limits, recent, standing: Standing::Trusted, failures: 0, last: None }
+    }
+
+    /// As a former process left it: its word on the card stands, its failures are forgotten.
+    pub(crate) fn resume(limits: Limits, account: &CardAccount) -> Self {
+        let standing = match account.standing {
+            KeptStanding::Trusted => Standing::Trusted,
+            KeptStanding::LeftOut => Standing::LeftOut,
+            KeptStanding::Drained => Standing::Drained,
+        };
+        let CardAccount { failures, ref last, .. } = *account;
+        Self { standing, failures, last: last.clone(), ..Self::new(limits) }
+    }
+
+    /// What a next process is to know.
+    pub(crate) fn account(&self) -> CardAccount {
+        let standing = match self.standing {
+            Standing::Trusted | Standing::Resting { .. } => KeptStanding::Trusted,
+            Standing::LeftOut => KeptStanding::LeftOut,
+            Standing::Drained => KeptStanding::Drained,
+        };
+        CardAccount { standing, failures: self.failures, last: self.last.clone() }
     }
 
     /// Notes a failure; how long to wait before the reset if the card is dead all the same.
@@ -167,6 +189,9 @@ impl Recovery {
         match self.standing {
             Standing::Trusted => "trusted".to_owned(),
             Standing::Resting { .. } => format!("resting: {}", self.cause()),
+            Standing::LeftOut if self.recent.is_empty() => {
+                format!("left out before the last restart: {}", self.cause())
+            }
             Standing::LeftOut => {
                 let (count, window) = (self.recent.len(), self.limits.window.as_secs());
                 format!("left out after {count} failures in {window} s: {}", self.cause())
@@ -235,6 +260,22 @@ mod tests {
             assert_eq!(fail(&mut recovery, minute * 61_000), 0);
         }
         assert_eq!(recovery.standing(), Standing::Trusted);
+    }
+
+    #[test]
+    fn the_word_on_a_card_outlives_the_process_and_its_failures_do_not() {
+        let mut recovery = Recovery::new(LIMITS);
+        (0..9).for_each(|number| _ = fail(&mut recovery, number));
+        let mut next = Recovery::resume(LIMITS, &recovery.account());
+        assert_eq!((next.standing(), next.failures()), (Standing::LeftOut, 9));
+        assert_eq!(next.describe(), "left out before the last restart: heartbeat stopped");
+        next.trust();
+        assert_eq!(fail(&mut next, 10), 0);
+        next.drain();
+        assert_eq!(Recovery::resume(LIMITS, &next.account()).standing(), Standing::Drained);
+        let mut resting = Recovery::new(LIMITS);
+        (0..3).for_each(|number| _ = fail(&mut resting, number));
+        assert_eq!(Recovery::resume(LIMITS, &resting.account()).standing(), Standing::Trusted);
     }
 
     #[test]

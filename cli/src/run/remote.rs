@@ -6,8 +6,10 @@
 //! often. A new connection makes the card *rise*: its driver brings it up while the standby wires
 //! go on, and they are closed when the card receives.
 
+mod bring_up;
 mod heir;
 mod start;
+mod takeover;
 
 pub(crate) use heir::resume_ports;
 pub(crate) use start::Start;
@@ -24,11 +26,12 @@ use super::software::Software;
 use super::standby::Standby;
 use crate::clock::Clock;
 use crate::config::Config;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use takeover::Takeover;
 use twinpath_abi::bus::Bus as _;
+use twinpath_abi::register::HEARTBEAT;
 use twinpath_flow::card::Health;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::port::PortNo;
@@ -102,28 +105,8 @@ pub(crate) struct RemotePath {
     is_heir: bool,
     /// When the state of a former process was written.
     as_of: Time,
+    takeover: Takeover,
     due: Time,
-}
-
-/// Why the card did not come up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// No connection.
-    #[error("{error}; a simulated card is served there by: twinpath sim --socket {} CONFIG", path.display())]
-    Connect {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        error: ConnectError,
-    },
-    /// The driver gave it up.
-    #[error("{}: the card did not come up: {cause}", path.display())]
-    Card {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        cause: String,
-    },
 }
 
 impl RemotePath {
@@ -154,54 +137,18 @@ impl RemotePath {
             keeping: None,
             is_heir: false,
             as_of: Time::default(),
+            takeover: Takeover::default(),
             due: Time::default(),
         };
         path.inherit(heritage, config, run);
         path
     }
 
-    /// Connects, waits until the card is up, and returns the time then.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub(crate) fn bring_up(
-        &mut self,
-        clock: Clock,
-        brain: &mut Brain,
-        ports: &mut Ports,
-    ) -> Result<Time, StartError> {
-        self.clock = clock;
-        if !self.is_heir {
-            // A server has one client: what is left of a former connection goes first.
-            self.forget(clock.now(), brain);
-            let path = || self.bus.path().to_owned();
-            self.bus.connect().map_err(|error| StartError::Connect { path: path(), error })?;
-            self.odometer.begin(&self.registers);
-        }
-        self.give(clock.now(), brain);
-        let deadline = clock.now().after(PATIENCE);
-        loop {
-            let now = clock.now();
-            self.exchange(now, brain, ports);
-            let cause = match self.host.nic.health(now) {
-                Health::Good => return Ok(now),
-                Health::Dead(cause) => {
-                    let failure = self.host.nic.failure().map(ToString::to_string);
-                    failure.unwrap_or_else(|| cause.to_string())
-                }
-                Health::Starting | Health::Bypass if now < deadline => {
-                    // Whether something came or the time passed makes no difference.
-                    self.bus.wait_interrupt(LOOK);
-                    continue;
-                }
-                Health::Starting | Health::Bypass => "no answer in time".to_owned(),
-            };
-            return Err(StartError::Card { path: self.bus.path().to_owned(), cause });
-        }
-    }
-
     /// Takes a frame that arrived on a port's standby wire.
     pub(crate) fn take(&mut self, now: Time, brain: &Brain, port: PortNo, frame: &[u8]) {
+        if self.takeover.waits() {
+            self.takeover.came(self.clock.now());
+        }
         let fill = &mut |buffer: &mut [u8]| buffer.copy_from_slice(frame);
         self.software.take((port, brain.generation(), now), frame.len(), fill);
     }
@@ -209,6 +156,9 @@ impl RemotePath {
     /// Lets card and host work until neither has anything to do, and sends what left.
     pub(crate) fn advance(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         decide(now, &mut self.software, brain, ports);
+        if let Some(told) = self.takeover.first() {
+            brain.events.event(now, told);
+        }
         self.watch(now, brain, ports);
         let mut moved = true;
         for _ in 0..EXCHANGES_MAX {
@@ -294,7 +244,10 @@ impl RemotePath {
                 let dead = matches!(self.host.nic.health(now), Health::Dead(_));
                 if dead || !self.bus.is_connected() {
                     self.lose(now, brain, ports);
-                } else if matches!(self.presence, Presence::Here) {
+                    return;
+                }
+                self.takeover.look(now, self.bus.read32(HEARTBEAT.offset));
+                if matches!(self.presence, Presence::Here) {
                     self.count(ports);
                 }
             }
@@ -322,6 +275,7 @@ impl RemotePath {
     /// The card is gone: standby wires take over.
     fn lose(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
         let was_here = matches!(self.presence, Presence::Here | Presence::Starting);
+        let found = self.takeover.found(self.clock.now());
         self.count_last(ports);
         // A process that is gone is no failure of its card; one that serves a dead card is.
         let rest =
@@ -345,9 +299,10 @@ impl RemotePath {
         brain.operations.clear();
         brain.settle(now, Some(&mut self.software));
         let path = self.bus.path().display();
-        brain.events.error(now, format!("{path}: the card is gone"));
+        brain.events.error(now, format!("{path}: the card is gone, {found}"));
         if was_here {
             self.standby.open(now, brain, ports);
+            brain.events.event(now, self.takeover.opened(self.clock.now()));
         }
         self.presence = Presence::Gone { attempt: None, retry: now.after(rest), pause: PAUSES.0 };
     }

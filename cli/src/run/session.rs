@@ -82,7 +82,9 @@ impl Session {
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         match &mut self.forwarder {
             Forwarder::Card(card) => self.now = card.bring_up(self.now, &mut self.brain)?,
-            Forwarder::Hardware(card) => self.now = card.bring_up(&self.clock, &mut self.brain)?,
+            Forwarder::Hardware(card) => {
+                self.now = card.bring_up(&self.clock, &mut self.brain, &self.ports)?;
+            }
             Forwarder::Remote(card) => {
                 self.now = card.bring_up(self.clock, &mut self.brain, &mut self.ports)?;
             }
@@ -250,8 +252,10 @@ impl Session {
 
     /// Writes down what a next process goes on from, if anything is kept for one.
     pub(crate) fn keep_state(&mut self) {
-        if let Forwarder::Remote(card) = &mut self.forwarder {
-            card.save(self.now, &mut self.brain, &self.ports);
+        match &mut self.forwarder {
+            Forwarder::Remote(card) => card.save(self.now, &mut self.brain, &self.ports),
+            Forwarder::Hardware(card) => card.save(self.now, &mut self.brain, &self.ports),
+            _ => {}
         }
     }
 
@@ -311,8 +315,11 @@ impl Session {
         }
         match super::rules::load(&self.config) {
             Ok(rules) => {
-                if let Forwarder::Remote(card) = &mut self.forwarder {
-                    card.set_rule_file(super::rules::file_digest(&self.config));
+                let digest = super::rules::file_digest(&self.config);
+                match &mut self.forwarder {
+                    Forwarder::Remote(card) => card.set_rule_file(digest),
+                    Forwarder::Hardware(card) => card.set_rule_file(digest),
+                    _ => {}
                 }
                 let count = rules.len();
                 self.brain.change(|store| store.replace(rules));

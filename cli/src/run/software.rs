@@ -2,6 +2,7 @@
 
 use super::brain::{Brain, FlowCount};
 use super::keeper::{FlowKeeper, Part};
+use super::state::SoftwareAccount;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use twinpath_fallback::outbox::{DropCause, Dropped};
@@ -151,6 +152,14 @@ impl Software {
     pub fn decided(&self) -> u64 {
         let totals = self.path.totals();
         self.former.0 + totals.packets - totals.refused
+    }
+
+    /// Goes on from what a former process's software counted.
+    pub(crate) const fn go_on_from(&mut self, account: &SoftwareAccount) {
+        self.former = (account.decided, account.flows_made);
+        let tally = &mut self.tally;
+        (tally.dropped, tally.mtu_in) = (account.dropped, account.mtu_in);
+        (tally.malformed, tally.no_buffer) = (account.malformed, account.no_buffer);
     }
 
     /// Flows made so far.

@@ -1,5 +1,6 @@
 //! Bring-up and reset: one path, safe after a predecessor that died with the device running.
 
+use super::adopt::Estate;
 use super::capabilities::capabilities;
 use super::command::Command;
 use super::control::{CommandError, Control};
@@ -113,13 +114,18 @@ impl<I: RockerIo + 'static> RockerNic<I> {
 
     /// Moves bring-up on.
     pub(super) fn advance(&mut self, now: Time) {
+        if self.take_over_if_wanted(now) {
+            return;
+        }
         let step = match self.phase {
             Phase::Dead(_) => Ok(()),
             Phase::Quiescing(until) => self.quiesce(now, until),
             Phase::Interrupts { missing, until, ports } => {
                 self.await_interrupts(now, (missing, until), ports)
             }
-            Phase::Running => self.watch(now).map_err(BringUpError::Dead),
+            Phase::Running => {
+                self.clear_estate().and_then(|()| self.watch(now)).map_err(BringUpError::Dead)
+            }
         };
         if let Err(error) = step {
             let cause = match error {
@@ -163,14 +169,9 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         // Rings first, and without DMA: a reset takes the links down, which would be told into
         // the event ring of a predecessor whose memory may be ours by now.
         io.stop_dma()?;
+        self.allocate()?.notes.forget(&*io);
         stop_rings(&*io, ports);
-        let memory = match &self.memory {
-            Some(memory) => memory,
-            None => {
-                let memory = Memory::allocate(&*io, &self.settings, &self.ports)?;
-                self.memory.insert(memory)
-            }
-        };
+        let memory = self.allocate()?;
         io.start_dma()?;
         test_dma(&*io, memory)?;
         for vector in 0..vectors {
@@ -184,6 +185,17 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         let until = now.after(self.settings.deadline);
         self.phase = Phase::Interrupts { missing, until, ports };
         self.await_interrupts(now, (missing, until), ports)
+    }
+
+    /// DMA memory, allocated once.
+    pub(super) fn allocate(&mut self) -> Result<&mut Memory, AllocError> {
+        match &mut self.memory {
+            Some(memory) => Ok(memory),
+            empty => {
+                let memory = Memory::allocate(&*self.io, &self.settings, &self.ports)?;
+                Ok(empty.insert(memory))
+            }
+        }
     }
 
     fn await_interrupts(
@@ -213,13 +225,13 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         let io = Arc::clone(&self.io);
         let map = PortMap::new(&self.ports, ports)?;
         let memory = self.memory.as_ref().ok_or(DeathCause::Garbage)?;
-        let mut control = Control::program(&*io, memory.control);
+        let mut control = Control::program(&*io, memory.control, memory.notes);
         let events = Events::program(&*io, memory.event);
         for port in map.all() {
             control.execute(&*io, &Command::Settings(port))?;
             control.execute(&*io, &Command::StopLearning(port))?;
         }
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(self.settings.entries_max);
         for (port, _) in map.configured() {
             for admission in Admission::every_frame() {
                 roster.add_rule(&*io, &mut control, &Rule::Admit(port, admission))?;
@@ -233,12 +245,27 @@ impl<I: RockerIo + 'static> RockerNic<I> {
         shared.now.store(now.0, std::sync::atomic::Ordering::Relaxed);
         let map = &translator.map;
         let queue = Queue::program(Arc::clone(&io), &memory.queue, map, Arc::clone(&shared));
-        let enabled = map.configured_bits();
-        io.write64(register::PORT_ENABLE, enabled);
-        let links = io.read64(register::LINK_STATUS);
-        self.capabilities = capabilities(&self.settings, small(ports));
+        io.write64(register::PORT_ENABLE, map.configured_bits());
+        control.notes.begin(&*io, self.layout_digest(&translator, memory));
+        let estate = Estate::default();
+        self.go((control, events, roster, estate), translator, (shared, queue), now);
+        Ok(())
+    }
+
+    /// The switch forwards.
+    pub(super) fn go(
+        &mut self,
+        (control, events, roster, estate): (Control, Events, Roster, Estate),
+        translator: Translator,
+        (shared, queue): (Arc<Shared>, Queue<I>),
+        now: Time,
+    ) {
+        let links = self.io.read64(register::LINK_STATUS);
+        let ports = small(self.io.read32(register::PORT_COUNT));
+        self.capabilities = capabilities(&self.settings, ports);
         self.events.push(Event::Up(self.epoch));
-        let told = map
+        let told = translator
+            .map
             .configured()
             .map(|(port, number)| Event::Link { port: number, up: links & port.bit() != 0 });
         self.events.extend(told);
@@ -252,9 +279,9 @@ impl<I: RockerIo + 'static> RockerNic<I> {
             links,
             looked: now,
             reset_wanted: false,
+            estate,
         });
         self.phase = Phase::Running;
-        Ok(())
     }
 }
 
@@ -267,7 +294,7 @@ pub(super) fn stop_rings(io: &impl RockerIo, ports: u32) {
 }
 
 /// The device must say who it is before anything is written to it.
-fn identify(io: &impl RockerIo) -> Result<(), BringUpError> {
+pub(super) fn identify(io: &impl RockerIo) -> Result<(), BringUpError> {
     match io.read32(register::IDENTITY) {
         ALL_ONES => return Err(DeathCause::AllOnes.into()),
         register::IDENTITY_VALUE => {}
@@ -306,7 +333,7 @@ fn test_dma(io: &impl RockerIo, memory: &Memory) -> Result<(), BringUpError> {
 }
 
 /// ACL flows that are always there: guards on top, and everything else to the host.
-fn standing_parts(translator: &Translator) -> Vec<Part> {
+pub(super) fn standing_parts(translator: &Translator) -> Vec<Part> {
     let part = |rank, matching, leaving| Part { rank, matching, group: Some(to_host(leaving)) };
     let untagged = AclMatch { tci: UNTAGGED, ..AclMatch::default() };
     let service = AclMatch { ethertype: TypeMatch::Exactly(TYPE_VLAN_SERVICE), ..untagged };

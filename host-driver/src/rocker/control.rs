@@ -2,6 +2,7 @@
 
 use super::command::{BUFFER_BYTES, Command};
 use super::io::RockerIo;
+use super::notes::Notes;
 use super::register::RingRegisters;
 use super::ring::{Ring, RingSize, Work};
 use super::tlv::TooLong;
@@ -37,6 +38,9 @@ pub(crate) enum CommandError {
 /// `ENOMEM` and `ENOBUFS`, as the device numbers them.
 const OUT_OF_MEMORY: [u16; 2] = [12, 105];
 
+/// `ENOENT`.
+const NOT_THERE: u16 = 2;
+
 impl CommandError {
     /// What to answer for the operation; `Err` when the device is dead.
     pub(crate) const fn refusal(self) -> Result<Refusal, DeathCause> {
@@ -57,12 +61,29 @@ pub(crate) struct Control {
     ring: Ring,
     buffer: Iova,
     sequence: u64,
+    /// For a driver to come.
+    pub notes: Notes,
 }
 
 impl Control {
-    pub(crate) fn program(io: &impl RockerIo, memory: ControlMemory) -> Self {
+    pub(crate) fn program(io: &impl RockerIo, memory: ControlMemory, notes: Notes) -> Self {
         let ring = Ring::program(io, RingRegisters::COMMAND, memory.base, RING);
-        Self { ring, buffer: memory.buffer, sequence: 0 }
+        Self { ring, buffer: memory.buffer, sequence: 0, notes }
+    }
+
+    /// Has something deleted that may be gone already.
+    ///
+    /// # Errors
+    /// As [`Control::execute`].
+    pub(crate) fn delete(
+        &mut self,
+        io: &impl RockerIo,
+        command: &Command<'_>,
+    ) -> Result<(), CommandError> {
+        match self.execute(io, command) {
+            Err(CommandError::Card(NOT_THERE)) => Ok(()),
+            result => result,
+        }
     }
 
     /// Has a command carried out.
@@ -76,6 +97,17 @@ impl Control {
         command: &Command<'_>,
     ) -> Result<(), CommandError> {
         let request = command.encode()?;
+        match command {
+            Command::AddFlow(cookie, _) => self.notes.adds_flow(io, cookie.0),
+            Command::AddInterface(interface) => self.notes.adds_group(io, interface.id().0),
+            Command::AddRewrite(id, _) | Command::AddFlood(id, _) => {
+                self.notes.adds_group(io, id.0);
+            }
+            Command::Settings(_)
+            | Command::StopLearning(_)
+            | Command::DeleteFlow(_)
+            | Command::DeleteGroup(_) => {}
+        }
         let tlv_bytes = u16::try_from(request.len()).map_err(|_| TooLong(request.len()))?;
         io.copy_in(self.buffer, &request);
         self.sequence += 1;

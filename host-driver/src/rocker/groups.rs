@@ -5,7 +5,7 @@ use super::command::Command;
 use super::control::{CommandError, Control};
 use super::group::{Exit, Group, GroupId, Interface, Rewrite, flood_id};
 use super::io::RockerIo;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 /// What is in the device, with its users.
@@ -23,6 +23,13 @@ struct Indices {
 }
 
 impl Indices {
+    /// All but those of the groups held.
+    fn without<'a>(held: impl Iterator<Item = &'a Held>) -> Self {
+        let taken: BTreeSet<u16> = held.map(|held| index_of(held.id)).collect();
+        let next = taken.last().map_or(0, |last| last.saturating_add(1));
+        Self { next, free: (0..next).filter(|index| !taken.contains(index)).collect() }
+    }
+
     fn take(&mut self) -> Option<u16> {
         self.free.pop().or_else(|| {
             let index = self.next;
@@ -52,6 +59,13 @@ fn reuse<K: Hash + Eq>(groups: &mut HashMap<K, Held>, key: &K) -> Option<GroupId
     Some(held.id)
 }
 
+/// Counts one more user of a group that is there; whether it is the first.
+fn adopt<K: Hash + Eq + Clone>(groups: &mut HashMap<K, Held>, key: &K, id: GroupId) -> bool {
+    let held = groups.entry(key.clone()).or_insert(Held { id, users: 0 });
+    held.users += 1;
+    held.users == 1
+}
+
 /// Takes one user away; the group's key if that was the last.
 fn leave<K: Hash + Eq>(groups: &mut HashMap<K, Held>, key: &K) -> Option<GroupId> {
     let held = groups.get_mut(key)?;
@@ -65,6 +79,47 @@ fn leave<K: Hash + Eq>(groups: &mut HashMap<K, Held>, key: &K) -> Option<GroupId
 /// The index in the key of a rewrite or flood group.
 const fn index_of(id: GroupId) -> u16 {
     (id.0 & 0xffff) as u16
+}
+
+/// Keys of a group and of what it leads to, where a driver chose them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// Of the ways out, as far as they are rewritten.
+    rewrites: Vec<Option<GroupId>>,
+    /// Of a flood group.
+    flood: Option<GroupId>,
+}
+
+impl Keys {
+    /// Takes the keys of `group` as [`Groups::keys`] lists them; `None` when these are others'.
+    pub(crate) fn take(group: &Group, keys: &mut impl Iterator<Item = u32>) -> Option<Self> {
+        let mut rewrites = Vec::new();
+        for exit in exits(group) {
+            let mut chosen = None;
+            if let Exit::Rewritten(_) = exit {
+                let key = GroupId(keys.next()?);
+                chosen = Some(key).filter(|key| Rewrite::id(index_of(*key)) == *key);
+                chosen?;
+            }
+            rewrites.push(chosen);
+            keys.next().filter(|key| *key == exit.interface().id().0)?;
+        }
+        let mut flood = None;
+        if let Group::Flood { leaving, .. } = group {
+            let key = GroupId(keys.next()?);
+            flood = Some(key).filter(|key| flood_id(*leaving, index_of(*key)) == *key);
+            flood?;
+        }
+        Some(Self { rewrites, flood })
+    }
+}
+
+/// The ways out of a group.
+fn exits(group: &Group) -> &[Exit] {
+    match group {
+        Group::Exit(exit) => std::slice::from_ref(exit),
+        Group::Flood { members, .. } => members,
+    }
 }
 
 impl Groups {
@@ -108,6 +163,51 @@ impl Groups {
         }
         self.floods.insert(group.clone(), Held { id, users: 1 });
         Ok(id)
+    }
+
+    /// The keys of a group that is held, and of those it leads to.
+    pub(crate) fn keys(&self, group: &Group, keys: &mut Vec<u32>) {
+        for exit in exits(group) {
+            if let Exit::Rewritten(rewrite) = exit {
+                keys.extend(self.rewrites.get(rewrite).map(|held| held.id.0));
+            }
+            keys.push(exit.interface().id().0);
+        }
+        if let Group::Flood { .. } = group {
+            keys.extend(self.floods.get(group).map(|held| held.id.0));
+        }
+    }
+
+    /// Counts one more user of a group that a former driver made under these keys.
+    pub(crate) fn adopt(&mut self, group: &Group, keys: &Keys) {
+        if let Some(id) = keys.flood
+            && !adopt(&mut self.floods, group, id)
+        {
+            return;
+        }
+        for (exit, key) in exits(group).iter().zip(&keys.rewrites) {
+            if let (Exit::Rewritten(rewrite), Some(id)) = (exit, key)
+                && !adopt(&mut self.rewrites, rewrite, *id)
+            {
+                continue;
+            }
+            let id = exit.interface().id();
+            adopt(&mut self.interfaces, &id, id);
+        }
+    }
+
+    /// Whether a group is held.
+    pub(crate) fn holds(&self, key: u32) -> bool {
+        let is = |held: &Held| held.id.0 == key;
+        self.interfaces.contains_key(&GroupId(key))
+            || self.rewrites.values().any(is)
+            || self.floods.values().any(is)
+    }
+
+    /// Takes no index that an adopted group has.
+    pub(crate) fn settle_indices(&mut self) {
+        self.rewrite_indices = Indices::without(self.rewrites.values());
+        self.flood_indices = Indices::without(self.floods.values());
     }
 
     /// Gives a group up; without users it leaves the device.

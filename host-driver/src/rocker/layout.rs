@@ -4,6 +4,7 @@ use super::command::BUFFER_BYTES;
 use super::control::{self, ControlMemory};
 use super::event::{self, EventMemory};
 use super::io::RockerIo;
+use super::notes::{self, Notes};
 use super::queue::{PortMemory, QueueMemory, TX_BURST, TX_RING};
 use super::settings::Settings;
 use twinpath_abi::bus::{AllocError, Iova};
@@ -28,6 +29,8 @@ pub(crate) struct Memory {
     pub queue: QueueMemory,
     /// Where the self-test works.
     pub scratch: Iova,
+    /// What is noted for a driver to come.
+    pub notes: Notes,
 }
 
 /// Bytes of the DMA self-test.
@@ -99,5 +102,6 @@ fn cut(cutter: &mut Cutter, settings: &Settings, ports: &PortTable) -> Memory {
         slot_bytes: slot as u64,
         frame_bytes,
     };
-    Memory { control, event, queue, scratch }
+    let notes = Notes::new(cutter.take(notes::bytes(settings.entries_max)), settings.entries_max);
+    Memory { control, event, queue, scratch, notes }
 }

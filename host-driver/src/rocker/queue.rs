@@ -103,16 +103,28 @@ impl<I: RockerIo> Queue<I> {
         map: &PortMap,
         shared: Arc<Shared>,
     ) -> Self {
-        let ports = map.configured().zip(&memory.ports).map(|((port, number), ring)| {
-            let registers = |offset| RingRegisters::numbered(2 * port.number() + offset);
-            PortRings {
-                number,
-                memory: *ring,
-                rx: Ring::program(&*io, registers(1), ring.rx_base, memory.rx),
-                tx: Ring::program(&*io, registers(0), ring.tx_base, TX_RING),
-            }
-        });
-        let ports = ports.collect();
+        let rx = |registers, base| Some(Ring::program(&*io, registers, base, memory.rx));
+        let ports = port_rings(&*io, memory, map, rx).expect("a ring can be programmed");
+        Self::with(io, memory, ports, shared)
+    }
+
+    /// Goes on with the receive rings of a former driver, and what waits there; `None` when they are
+    /// other ones.
+    pub(crate) fn resume(
+        io: Arc<I>,
+        memory: &QueueMemory,
+        map: &PortMap,
+        shared: Arc<Shared>,
+    ) -> Option<Self> {
+        let rx = |registers, base| {
+            Ring::is_programmed(&*io, registers, base, memory.rx)
+                .then(|| Ring::resume(&*io, registers, base, memory.rx))?
+        };
+        let ports = port_rings(&*io, memory, map, rx)?;
+        Some(Self::with(io, memory, ports, shared))
+    }
+
+    fn with(io: Arc<I>, memory: &QueueMemory, ports: Vec<PortRings>, shared: Arc<Shared>) -> Self {
         let mut queue = Self {
             io,
             shared,
@@ -250,6 +262,26 @@ impl<I: RockerIo> Queue<I> {
         tx.give_back(io, u32::try_from(pushed).unwrap_or(TX_BURST));
         Ok(())
     }
+}
+
+/// The rings of the configured ports; `rx` makes those for receiving, or says that it cannot. Those for
+/// sending are empty whenever nobody sends.
+fn port_rings(
+    io: &impl RockerIo,
+    memory: &QueueMemory,
+    map: &PortMap,
+    rx: impl Fn(RingRegisters, Iova) -> Option<Ring>,
+) -> Option<Vec<PortRings>> {
+    let rings = map.configured().zip(&memory.ports).map(|((port, number), ring)| {
+        let registers = |offset| RingRegisters::numbered(2 * port.number() + offset);
+        Some(PortRings {
+            number,
+            memory: *ring,
+            rx: rx(registers(1), ring.rx_base)?,
+            tx: Ring::program(io, registers(0), ring.tx_base, TX_RING),
+        })
+    });
+    rings.collect()
 }
 
 /// One TLV of a fixed shape; `length` includes the header and not the padding.

@@ -88,6 +88,45 @@ impl Ring {
         Self { registers, base, size, head: 0, tail: 0 }
     }
 
+    /// Whether the device works with this ring.
+    pub(crate) fn is_programmed(
+        io: &impl RockerIo,
+        registers: RingRegisters,
+        base: Iova,
+        size: RingSize,
+    ) -> bool {
+        io.read64(registers.base()) == base.0 && io.read32(registers.size()) == size.0
+    }
+
+    /// Goes on with a ring of a former driver, which refills what it takes: all descriptors are with
+    /// the device, but for those that it is done with. What the former driver was about to hand
+    /// over again is passed over; `None` when the device's indices make no sense.
+    pub(crate) fn resume(
+        io: &impl RockerIo,
+        registers: RingRegisters,
+        base: Iova,
+        size: RingSize,
+    ) -> Option<Self> {
+        let completions = io.read32(registers.credits());
+        let (head, done) = (io.read32(registers.head()), io.read32(registers.tail()));
+        if head >= size.0 || done >= size.0 {
+            return None;
+        }
+        let mut ring = Self { registers, base, size, head, tail: size.next(head) };
+        // Ends: the indices wrap around to `done`.
+        while ring.tail != done && !ring.is_done(io, ring.tail) {
+            ring.tail = size.next(ring.tail);
+        }
+        let left = done.wrapping_sub(ring.tail) & (size.0 - 1);
+        ring.give_back(io, completions.saturating_sub(left));
+        Some(ring)
+    }
+
+    fn is_done(&self, io: &impl RockerIo, index: u32) -> bool {
+        let last = io.load64(self.descriptor(index).plus(LAST_WORD)).to_le_bytes();
+        u16::from_le_bytes([last[6], last[7]]) & DONE != 0
+    }
+
     fn descriptor(&self, index: u32) -> Iova {
         self.base.plus(u64::from(index) * DESCRIPTOR_BYTES as u64)
     }

@@ -31,6 +31,11 @@ impl Writer {
         if fits { Ok(self.bytes) } else { Err(TooLong(length)) }
     }
 
+    /// The bytes written, for no buffer of the device.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     pub(crate) fn bytes(&mut self, kind: u32, value: &[u8]) {
         let start = self.open(kind);
         self.bytes.extend_from_slice(value);

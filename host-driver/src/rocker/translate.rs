@@ -8,10 +8,11 @@
 //! entry has none, a shadow takes its place and sends them to the host.
 
 use super::capabilities;
-use super::group::{Exit, Group, Interface, NewMac, Rewrite, Target};
+use super::group::{Exit, Group, GroupId, Interface, NewMac, Rewrite, Target};
 use super::port::{PortMap, Pport};
-use super::rule::{AclMatch, Ipv4Match, Masked, Rank, TypeMatch};
+use super::rule::{AclMatch, Cookie, Ipv4Match, Masked, Rank, Rule, TypeMatch};
 use super::settings::Settings;
+use super::tlv::Writer;
 use super::vlan::{INTERNAL, Leaving, NewVlan};
 use twinpath_flow::card::Refusal;
 use twinpath_flow::edit::Edit;
@@ -36,6 +37,29 @@ pub(crate) struct Part {
     pub matching: AclMatch,
     /// Group; `None` drops.
     pub group: Option<Group>,
+}
+
+impl Part {
+    /// Bytes that are the same for the same flow and groups, whatever their keys.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let nowhere = GroupId::NOWHERE;
+        let rule = Rule::Acl { rank: self.rank, matching: self.matching, group: nowhere };
+        rule.write(Cookie(0), &mut writer);
+        let (label, members) = match &self.group {
+            None => return writer.into_bytes(),
+            Some(Group::Exit(exit)) => (None, std::slice::from_ref(exit)),
+            Some(Group::Flood { leaving, members }) => (Some(leaving.label()), &members[..]),
+        };
+        writer.double(0, label.map_or(u32::MAX, u32::from));
+        for exit in members {
+            exit.interface().write(&mut writer);
+            if let Exit::Rewritten(rewrite) = exit {
+                rewrite.write(nowhere, &mut writer);
+            }
+        }
+        writer.into_bytes()
+    }
 }
 
 /// What entries are translated against.

@@ -9,6 +9,7 @@
 use super::commands::RingMemory;
 use super::geometry::Memory;
 use super::queue::register_of;
+pub(crate) use crate::digest::digest;
 use twinpath_abi::bus::{Bus, Iova};
 use twinpath_abi::capability::Capability;
 use twinpath_abi::key::KEY_BYTES;
@@ -31,14 +32,6 @@ const MASK_STRIDE: u64 = 8 + KEY_BYTES as u64;
 /// The page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notes(pub Iova);
-
-/// A digest that other processes and versions reckon alike (FNV-1a).
-pub(crate) fn digest(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    parts
-        .into_iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, part| part.as_ref().iter().fold(hash, step))
-}
 
 /// The check word of a mask; never 0.
 fn check(table: u8, mask: &Line) -> u64 {

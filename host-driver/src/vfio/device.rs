@@ -5,13 +5,14 @@ use super::error::{OpenError, ResetError};
 use super::interrupts::Interrupts;
 use super::iova::IommuInfo;
 use super::mmio::{Bar, Region};
-use super::region::RegionInfo;
+use super::region::{Description, RegionInfo};
 use super::sys;
 use crate::pci::Address;
 use crate::pci::config::{BUS_MASTER, COMMAND, CONFIG_BYTES, ConfigSnapshot, MEMORY, Msix};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -23,16 +24,32 @@ use vfio_bindings::bindings::vfio::{
     VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
 };
 use vfio_ioctls::{VfioContainer, VfioDevice};
+use vmm_sys_util::eventfd::EventFd;
 
 /// An open device.
 pub(super) struct Device {
     address: Address,
     /// Both are there until the drop.
-    device: Option<VfioDevice>,
+    held: Option<Held>,
     file: Option<Arc<File>>,
-    container: Arc<VfioContainer>,
     /// Whether the kernel waits for us to let go of it.
     is_leaving: AtomicBool,
+}
+
+/// What keeps the device ours.
+enum Held {
+    /// Opened by this process.
+    Opened {
+        /// The device.
+        device: VfioDevice,
+        /// Its container.
+        container: Arc<VfioContainer>,
+    },
+    /// Opened by a process that is gone. An open device holds its group, and a group its container.
+    Resumed {
+        /// The container.
+        container: OwnedFd,
+    },
 }
 
 impl Device {
@@ -50,26 +67,62 @@ impl Device {
             call: "dup",
             error,
         })?;
-        Ok(Self {
-            address,
-            device: Some(device),
-            file: Some(Arc::new(file)),
-            container,
-            is_leaving: AtomicBool::new(false),
-        })
+        Ok(Self::new(address, Held::Opened { device, container }, file))
     }
 
-    fn device(&self) -> &VfioDevice {
-        self.device.as_ref().expect("there until the drop")
+    /// The device of a process that is gone.
+    pub(super) fn resume(address: Address, device: OwnedFd, container: OwnedFd) -> Self {
+        Self::new(address, Held::Resumed { container }, File::from(device))
+    }
+
+    fn new(address: Address, held: Held, file: File) -> Self {
+        let is_leaving = AtomicBool::new(false);
+        Self { address, held: Some(held), file: Some(Arc::new(file)), is_leaving }
+    }
+
+    /// Descriptors of the device and of its container.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub(super) fn descriptors(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let device = self.file().as_fd().try_clone_to_owned()?;
+        Ok((device, self.container().try_clone_to_owned()?))
+    }
+
+    fn held(&self) -> &Held {
+        self.held.as_ref().expect("there until the drop")
+    }
+
+    fn container(&self) -> BorrowedFd<'_> {
+        match self.held() {
+            Held::Opened { container, .. } => sys::container(container),
+            Held::Resumed { container } => container.as_fd(),
+        }
     }
 
     fn file(&self) -> &Arc<File> {
         self.file.as_ref().expect("there until the drop")
     }
 
+    /// A region as the kernel describes it; one that it does not know has no bytes.
+    fn region(&self, index: u32) -> Description {
+        match self.held() {
+            Held::Opened { device, .. } => Description {
+                flags: device.get_region_flags(index),
+                bytes: device.get_region_size(index),
+                offset: device.get_region_offset(index),
+                capabilities: device.get_region_caps(index),
+            },
+            Held::Resumed { .. } => {
+                let bytes = sys::region_info(self.file(), index);
+                bytes.ok().and_then(|bytes| Description::parse(&bytes)).unwrap_or_default()
+            }
+        }
+    }
+
     /// Offset of configuration space in the device's file.
     fn config_offset(&self) -> u64 {
-        self.device().get_region_offset(VFIO_PCI_CONFIG_REGION_INDEX)
+        self.region(VFIO_PCI_CONFIG_REGION_INDEX).offset
     }
 
     /// Copies configuration space.
@@ -78,7 +131,7 @@ impl Device {
     /// When it cannot be read, or nothing answers.
     pub(super) fn config(&self) -> Result<ConfigSnapshot, OpenError> {
         let address = self.address;
-        let length = self.device().get_region_size(VFIO_PCI_CONFIG_REGION_INDEX);
+        let length = self.region(VFIO_PCI_CONFIG_REGION_INDEX).bytes;
         let length = usize::try_from(length).unwrap_or(CONFIG_BYTES).min(CONFIG_BYTES);
         let mut bytes = vec![0; length];
         self.file()
@@ -123,15 +176,10 @@ impl Device {
     /// When it is no memory, or not mapped.
     pub(super) fn bar(&self, msix: Option<Msix>) -> Result<Bar, OpenError> {
         let (address, index) = (self.address, VFIO_PCI_BAR0_REGION_INDEX);
-        let bytes = self.device().get_region_size(index);
+        let Description { flags, bytes, offset, capabilities } = self.region(index);
         let length = u32::try_from(bytes).ok().filter(|length| *length > 0);
-        let info = RegionInfo {
-            bar: 0,
-            offset: self.device().get_region_offset(index),
-            length: length.ok_or(OpenError::NoRegisters { address, bytes })?,
-            flags: self.device().get_region_flags(index),
-            capabilities: self.device().get_region_caps(index),
-        };
+        let length = length.ok_or(OpenError::NoRegisters { address, bytes })?;
+        let info = RegionInfo { bar: 0, offset, length, flags, capabilities };
         let region: Region = info.region(msix);
         Bar::map(Arc::clone(self.file()), &region).map_err(|error| OpenError::Call {
             address,
@@ -146,10 +194,6 @@ impl Device {
     /// No memory, no addresses, or a limit on pinned memory.
     pub(super) fn arena(&self, wanted: usize) -> Result<Arena, OpenError> {
         let address = self.address;
-        let call = |error| OpenError::Call { address, call: "VFIO_IOMMU_GET_INFO", error };
-        let info = sys::iommu_info(&self.container).map_err(call)?;
-        let info = IommuInfo::parse(&info)
-            .ok_or_else(|| call(io::Error::from(io::ErrorKind::InvalidData)))?;
         let mut arena =
             Arena::new(wanted).map_err(|error| OpenError::Memory { address, wanted, error })?;
         if arena.backing() == Backing::Pages && arena.bytes() >= HUGEPAGE {
@@ -159,18 +203,47 @@ impl Device {
                  sysctl vm.nr_hugepages={pages}"
             );
         }
+        self.place(&mut arena, wanted)?;
+        if let Held::Opened { container, .. } = self.held() {
+            sys::map(container, &arena)
+                .map_err(|source| OpenError::not_mapped(address, wanted, source))?;
+        }
+        Ok(arena)
+    }
+
+    /// The DMA memory of a process that is gone, which is mapped in the IOMMU.
+    ///
+    /// # Errors
+    /// It is of another size.
+    pub(super) fn resume_arena(&self, file: File, wanted: usize) -> Result<Arena, OpenError> {
+        let address = self.address;
+        let mut arena = Arena::resume(file, wanted).map_err(|error| OpenError::Memory {
+            address,
+            wanted,
+            error,
+        })?;
+        self.place(&mut arena, wanted)?;
+        Ok(arena)
+    }
+
+    /// Says where the device sees the memory: as long as the IOMMU's ranges are the same, that is the
+    /// same place.
+    fn place(&self, arena: &mut Arena, wanted: usize) -> Result<(), OpenError> {
+        let address = self.address;
+        let call = |error| OpenError::Call { address, call: "VFIO_IOMMU_GET_INFO", error };
+        let info = sys::iommu_info(self.container()).map_err(call)?;
+        let info = IommuInfo::parse(&info)
+            .ok_or_else(|| call(io::Error::from(io::ErrorKind::InvalidData)))?;
         let base = info
             .place(arena.bytes() as u64, HUGEPAGE as u64)
             .ok_or(OpenError::NoAddresses { address, wanted })?;
         arena.place(Iova(base));
-        sys::map(&self.container, &arena)
-            .map_err(|source| OpenError::not_mapped(address, wanted, source))?;
         tracing::debug!(
             "{address}: {} bytes of dma memory at {base:#x}, {:?} mappings left",
             arena.bytes(),
             info.mappings_left
         );
-        Ok(arena)
+        Ok(())
     }
 
     /// MSI-X vectors the function has.
@@ -179,7 +252,10 @@ impl Device {
     }
 
     fn count(&self, index: u32) -> u16 {
-        let count = self.device().get_irq_info(index).map_or(0, |info| info.count);
+        let count = match self.held() {
+            Held::Opened { device, .. } => device.get_irq_info(index).map_or(0, |info| info.count),
+            Held::Resumed { .. } => sys::interrupt_count(self.file(), index).unwrap_or(0),
+        };
         u16::try_from(count).unwrap_or(u16::MAX)
     }
 
@@ -200,11 +276,25 @@ impl Device {
         }
         for (index, descriptors) in wanted {
             if self.count(index) > 0 {
-                let refused = |error| OpenError::Vfio { address: self.address, error };
-                self.device().enable_irq(index, descriptors).map_err(refused)?;
+                self.enable(index, descriptors)?;
             }
         }
         Ok(())
+    }
+
+    fn enable(&self, index: u32, descriptors: Vec<&EventFd>) -> Result<(), OpenError> {
+        let address = self.address;
+        match self.held() {
+            Held::Opened { device, .. } => device
+                .enable_irq(index, descriptors)
+                .map_err(|error| OpenError::Vfio { address, error }),
+            Held::Resumed { .. } => {
+                let descriptors: Vec<_> = descriptors.into_iter().map(sys::event).collect();
+                sys::set_interrupts(self.file(), index, &descriptors).map_err(|error| {
+                    OpenError::Call { address, call: "VFIO_DEVICE_SET_IRQS", error }
+                })
+            }
+        }
     }
 
     /// Resets the function.
@@ -228,8 +318,8 @@ impl Drop for Device {
     /// caught, and the container closes all the same.
     fn drop(&mut self) {
         let last = self.file.take().filter(|_| self.is_leaving.load(Ordering::Relaxed));
-        let device = self.device.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(device))).is_err() {
+        let held = self.held.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(held))).is_err() {
             tracing::warn!("{}: removed while it was being closed", self.address);
         }
         drop(last);

@@ -31,6 +31,7 @@ pub enum Backing {
 #[derive(Debug)]
 pub(crate) struct Arena {
     memory: MmapRaw,
+    file: File,
     backing: Backing,
     base: Iova,
     used: AtomicUsize,
@@ -60,7 +61,29 @@ impl Arena {
         ftruncate(&file, length as u64)?;
         // Mapping hugepages reserves them, so touching them later cannot fail.
         let memory = MmapOptions::new().len(length).map_raw(&file)?;
-        Ok(Self { memory, backing, base: Iova(0), used: AtomicUsize::new(0) })
+        Ok(Self { memory, file, backing, base: Iova(0), used: AtomicUsize::new(0) })
+    }
+
+    /// The memory of a process that is gone, which was made for as many `bytes`. Nothing of it is
+    /// allocated.
+    ///
+    /// # Errors
+    /// It is of another size, or cannot be mapped.
+    pub(crate) fn resume(file: File, bytes: usize) -> io::Result<Self> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let pages = bytes.max(1).next_multiple_of(PAGE);
+        let backing = match length {
+            _ if length == pages => Backing::Pages,
+            _ if length == bytes.next_multiple_of(HUGEPAGE) => Backing::Hugepages,
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "memory of another size")),
+        };
+        let memory = MmapOptions::new().len(length).map_raw(&file)?;
+        Ok(Self { memory, file, backing, base: Iova(0), used: AtomicUsize::new(0) })
+    }
+
+    /// The memory's file.
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
     }
 
     /// Says at which bus address the card sees the first byte.

@@ -7,8 +7,10 @@ use super::interrupts::Interrupts;
 use super::mmio::Bar;
 use crate::pci::readiness::Process;
 use crate::pci::{Address, ConfigSnapshot, Sysfs};
+use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use twinpath_abi::bus::{AllocError, Iova};
 
@@ -37,6 +39,17 @@ pub enum Notice {
     DeviceError,
 }
 
+/// What a function is made of, for a process to come. Interrupts are armed anew.
+#[derive(Debug)]
+pub struct Keepsakes {
+    /// The device; as long as it is open, group and container stay, and nothing is reset.
+    pub device: OwnedFd,
+    /// Its container.
+    pub container: OwnedFd,
+    /// DMA memory.
+    pub memory: OwnedFd,
+}
+
 /// A PCI function held through VFIO. Dropped, it stops DMA and gives the function back.
 #[derive(Debug)]
 pub struct Function {
@@ -48,6 +61,8 @@ pub struct Function {
     interrupts: Interrupts,
     config: ConfigSnapshot,
     address: Address,
+    /// Whether a drop leaves it to a process to come.
+    is_left: AtomicBool,
 }
 
 impl Function {
@@ -67,15 +82,55 @@ impl Function {
             call: "write of config space",
             error,
         })?;
+        let arena = device.arena(settings.dma_bytes)?;
+        Self::with(address, device, arena, settings)
+    }
+
+    /// Goes on with the function of a process that is gone: its registers, its memory, of which
+    /// nothing is allocated, and bus mastering as they are.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the function or its memory is not as it was.
+    pub fn resume(
+        address: Address,
+        settings: Settings,
+        keepsakes: Keepsakes,
+    ) -> Result<Self, OpenError> {
+        let Keepsakes { device, container, memory } = keepsakes;
+        let device = Device::resume(address, device, container);
+        let arena = device.resume_arena(File::from(memory), settings.dma_bytes)?;
+        Self::with(address, device, arena, settings)
+    }
+
+    fn with(
+        address: Address,
+        device: Device,
+        arena: Arena,
+        settings: Settings,
+    ) -> Result<Self, OpenError> {
         let config = device.config()?;
         let capabilities =
             config.capabilities().map_err(|error| OpenError::Config { address, error })?;
         let bar = device.bar(capabilities.msix)?;
-        let arena = device.arena(settings.dma_bytes)?;
         let interrupts = Interrupts::new(device.vectors().min(settings.vectors_max))
             .map_err(|error| OpenError::Events { address, error })?;
         device.arm(&interrupts)?;
-        Ok(Self { bar, device, arena, interrupts, config, address })
+        let is_left = AtomicBool::new(false);
+        Ok(Self { bar, device, arena, interrupts, config, address, is_left })
+    }
+
+    /// Descriptors with which [`Function::resume`] goes on in another process.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn keepsakes(&self) -> io::Result<Keepsakes> {
+        let (device, container) = self.device.descriptors()?;
+        Ok(Keepsakes { device, container, memory: self.arena.file().as_fd().try_clone_to_owned()? })
+    }
+
+    /// Leaves DMA on when it is dropped, for a process to come that has the keepsakes.
+    pub fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 
     /// Its address.
@@ -255,7 +310,9 @@ impl Function {
 impl Drop for Function {
     fn drop(&mut self) {
         // A function that is gone takes no writes; then it does no DMA either.
-        if let Err(error) = self.stop_dma() {
+        if !self.is_left.load(Ordering::Relaxed)
+            && let Err(error) = self.stop_dma()
+        {
             tracing::debug!(%error, address = %self.address, "bus mastering not switched off");
         }
         // The device must know when it is being removed.

@@ -4,13 +4,67 @@ use super::mmio::Region;
 use crate::pci::config::Msix;
 use std::iter;
 use std::ops::Range;
-use vfio_bindings::bindings::vfio::VFIO_REGION_INFO_FLAG_MMAP;
-use vfio_ioctls::VfioRegionInfoCap;
+use vfio_bindings::bindings::vfio::{
+    VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+    VFIO_REGION_INFO_FLAG_CAPS, VFIO_REGION_INFO_FLAG_MMAP,
+};
+use vfio_ioctls::{VfioRegionInfoCap, VfioRegionInfoCapSparseMmap, VfioRegionSparseMmapArea};
 
 /// Smallest unit of a mapping.
 const PAGE: u32 = 4096;
 /// Bytes of an MSI-X table entry.
 const ENTRY: u32 = 16;
+
+/// A region as the kernel describes it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Description {
+    /// `VFIO_REGION_INFO_FLAG_*`.
+    pub(super) flags: u32,
+    /// Bytes.
+    pub(super) bytes: u64,
+    /// Offset in the device's file.
+    pub(super) offset: u64,
+    /// Capabilities of the region.
+    pub(super) capabilities: Vec<VfioRegionInfoCap>,
+}
+
+impl Description {
+    /// What `vfio_region_info` and its capabilities say: argsz, flags, index, offset of the first
+    /// capability, size, offset. `None` when they make no sense.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let small = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
+        let long = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes);
+        let (flags, size, offset) = (small(4)?, long(16)?, long(24)?);
+        let mut capabilities = Vec::new();
+        let mut next = usize::try_from(small(12)?).ok()?;
+        if flags & VFIO_REGION_INFO_FLAG_CAPS == 0 {
+            next = 0;
+        }
+        // Ends: each capability lies behind the one before, or nothing is read.
+        while next != 0 {
+            // `vfio_info_cap_header`: id and version of 16 bits, offset of the next.
+            let (id, behind) = (small(next)? & 0xffff, usize::try_from(small(next + 4)?).ok()?);
+            match id {
+                VFIO_REGION_INFO_CAP_MSIX_MAPPABLE => {
+                    capabilities.push(VfioRegionInfoCap::MsixMappable);
+                }
+                VFIO_REGION_INFO_CAP_SPARSE_MMAP => {
+                    let count = usize::try_from(small(next + 8)?).ok()?;
+                    let area = |index: usize| {
+                        let at = next + 16 + 16 * index;
+                        Some(VfioRegionSparseMmapArea { offset: long(at)?, size: long(at + 8)? })
+                    };
+                    let areas = (0..count).map_while(area).collect();
+                    let list = VfioRegionInfoCapSparseMmap { areas };
+                    capabilities.push(VfioRegionInfoCap::SparseMmap(list));
+                }
+                _ => {}
+            }
+            next = if behind > next { behind } else { 0 };
+        }
+        Some(Self { flags, bytes: size, offset, capabilities })
+    }
+}
 
 /// What the kernel says of a BAR.
 #[derive(Debug)]
@@ -77,7 +131,6 @@ fn around(length: u32, msix: Msix) -> Vec<Range<u32>> {
 #[expect(clippy::single_range_in_vec_init, reason = "a list of one area is meant")]
 mod tests {
     use super::*;
-    use vfio_ioctls::{VfioRegionInfoCapSparseMmap, VfioRegionSparseMmapArea};
 
     fn mappable(
         flags: u32,
@@ -124,6 +177,28 @@ mod tests {
             mappable(VFIO_REGION_INFO_FLAG_MMAP, list, Some(MSIX)),
             [0x1000..0x2000, 0x3000..0x4000, 0x7000..0x8000]
         );
+    }
+
+    #[test]
+    fn a_region_is_read_with_its_capabilities() {
+        let words = |words: &[u32]| -> Vec<u8> {
+            words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+        };
+        let flags = VFIO_REGION_INFO_FLAG_CAPS | VFIO_REGION_INFO_FLAG_MMAP;
+        let sparse = VFIO_REGION_INFO_CAP_SPARSE_MMAP | 1 << 16;
+        let free = VFIO_REGION_INFO_CAP_MSIX_MAPPABLE | 1 << 16;
+        let head = [104, flags, 0, 32, 0x8000, 0, 0x40, 0];
+        let list = [sparse, 64, 1, 0, 0x1000, 0, 0x2000, 0];
+        let bytes = words(&[&head[..], &list, &[free, 0]].concat());
+        let areas = vec![VfioRegionSparseMmapArea { offset: 0x1000, size: 0x2000 }];
+        let list = VfioRegionInfoCap::SparseMmap(VfioRegionInfoCapSparseMmap { areas });
+        let capabilities = vec![list, VfioRegionInfoCap::MsixMappable];
+        let wanted = Description { flags, bytes: 0x8000, offset: 0x40, capabilities };
+        assert_eq!(Description::parse(&bytes), Some(wanted));
+        // Cut, or in a circle: no more is read than is there.
+        assert!((0..bytes.len()).all(|end| Description::parse(&bytes[..end]).is_none()));
+        let circle = words(&[&head[..], &[free, 32]].concat());
+        assert_eq!(Description::parse(&circle).unwrap().capabilities.len(), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::cast_possible_truncation, reason = "the device cuts what it is given")]
 
+mod adoption;
 mod exactness;
 mod faults;
 mod forwarding;

@@ -30,7 +30,27 @@ impl Daemon {
         rules: &str,
         standby: &[&str],
     ) -> Self {
-        let mut config = format!("device = \"{device}\"\nrules = \"rules\"\n");
+        Self::write(guest, &format!("device = \"{device}\"\n"), rules, standby);
+        Self::run(guest)
+    }
+
+    /// As [`Daemon::start`], with a holder beside it, so that it may be killed; `more` goes into the
+    /// configuration, before its tables.
+    ///
+    /// # Panics
+    /// When one of them does not come up.
+    pub fn start_held(guest: &mut Guest, device: &str, rules: &str, more: &str) -> Self {
+        let head = format!("device = \"{device}\"\nhold = \"hold.sock\"\n{more}");
+        Self::write(guest, &head, rules, &[]);
+        guest.succeed(&format!(
+            "cd {FOLDER}; twinpath hold --socket hold.sock 2>hold.log & echo $! >{FOLDER}/hold.pid; \
+             for i in $(seq 500); do [ -S {FOLDER}/hold.sock ] && exit; usleep 20000; done; false"
+        ));
+        Self::run(guest)
+    }
+
+    fn write(guest: &mut Guest, head: &str, rules: &str, standby: &[&str]) {
+        let mut config = format!("{head}rules = \"rules\"\n");
         for port in 1..=super::PORTS {
             config.push_str(&format!("[[port]]\nnumber = {port}\nwire = \"tap:unused{port}\"\n"));
             if let Some(standby) = standby.get(port - 1) {
@@ -38,13 +58,43 @@ impl Daemon {
             }
         }
         guest.succeed(&format!(
-            "mkdir -p {FOLDER} && cd {FOLDER} && rm -f code && \
-             cat >run.toml <<'END'\n{config}END\ncat >rules <<'END'\n{rules}\nEND\n\
-             (twinpath run run.toml --json >summary 2>log; echo $? >code) &"
+            "mkdir -p {FOLDER} && cd {FOLDER} && rm -f run.state && \
+             cat >run.toml <<'END'\n{config}END\ncat >rules <<'END'\n{rules}\nEND"
+        ));
+    }
+
+    /// Starts it with the files that are there.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn run(guest: &mut Guest) -> Self {
+        guest.succeed(&format!(
+            "cd {FOLDER} && rm -f code && \
+             (twinpath run run.toml --json >summary 2>log & echo $! >pid; wait $!; echo $? >code) &"
         ));
         let daemon = Self;
         daemon.wait(guest, "twinpath stats --json 2>/dev/null | grep -q '\"health\": *\"good\"'");
         daemon
+    }
+
+    /// Ends it with SIGKILL, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn kill(&self, guest: &mut Guest) {
+        guest.succeed(&format!(
+            "cd {FOLDER}; kill -KILL $(cat pid); while [ ! -e code ]; do usleep 1000; done"
+        ));
+    }
+
+    /// Ends the holder: what it held is closed.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn end_holder(guest: &mut Guest) {
+        guest.succeed(&format!(
+            "cd {FOLDER}; kill $(cat hold.pid); while [ -S hold.sock ]; do usleep 1000; done"
+        ));
     }
 
     /// Waits until a shell condition holds, looking fifty times a second for ten seconds.
@@ -81,7 +131,7 @@ impl Daemon {
     /// # Panics
     /// When it does not end well within ten seconds.
     pub fn end(self, guest: &mut Guest) -> Value {
-        guest.succeed("killall -INT twinpath");
+        guest.succeed(&format!("kill -INT $(cat {FOLDER}/pid)"));
         let printed = guest.succeed(&format!(
             "cd {FOLDER}; for i in $(seq 500); do [ -e code ] && break; usleep 20000; done; \
              [ \"$(cat code)\" = 0 ] && cat summary || {{ cat log; false; }}"

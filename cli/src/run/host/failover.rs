@@ -89,8 +89,10 @@ impl Failover {
 }
 
 impl<N: SmartNic + ?Sized> Host<N> {
-    /// Puts up with so much.
+    /// Puts up with so much; before the card is up.
     pub(crate) fn set_recovery(&mut self, recovery: Recovery) {
+        self.failover.tried = recovery.mode();
+        self.nic.set_mode(recovery.mode());
         self.failover.recovery = recovery;
     }
 

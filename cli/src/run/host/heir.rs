@@ -29,7 +29,8 @@ impl<N: SmartNic + ?Sized> Host<N> {
         let counted = std::mem::take(&mut self.counted);
         brain.begin_changes();
         let Some(inheritance) = self.nic.take_inheritance() else { return false };
-        if inheritance.generation != brain.generation() {
+        let has_generations = self.nic.capabilities().generations;
+        if has_generations && inheritance.generation != brain.generation() {
             brain.events.error(now, "the card is in another generation than the state".into());
             brain.wants.reset = Some(ResetCause::Requested);
             return true;

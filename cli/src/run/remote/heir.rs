@@ -4,9 +4,10 @@ use super::RemotePath;
 use crate::config::Config;
 use crate::run::brain::Brain;
 use crate::run::heritage::Heritage;
-use crate::run::keeping::{Keeping, Numbers, port_account};
+use crate::run::keeping::{Keeping, Numbers, port_accounts};
 use crate::run::odometer::Odometer;
 use crate::run::ports::{PortTotals, Ports};
+use crate::run::recovery::Recovery;
 use crate::run::state::{SoftwareAccount, counts};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -34,13 +35,10 @@ impl RemotePath {
                     self.odometer.resume(index, &account.shown, &account.total);
                 }
             }
-            let software = &run.software;
-            self.software.former = (software.decided, software.flows_made);
-            let tally = &mut self.software.tally;
-            (tally.dropped, tally.mtu_in) = (software.dropped, software.mtu_in);
-            (tally.malformed, tally.no_buffer) = (software.malformed, software.no_buffer);
+            self.software.go_on_from(&run.software);
             (self.losses, self.restart_losses) = (run.card_gone, run.restart);
             self.host.expect(found.state.accounts.entries.clone());
+            self.host.set_recovery(Recovery::resume(config.recovery, &run.card));
         }
         self.keeping = Some(Keeping::new(heritage, (config.device_text(), rule_file), origin));
     }
@@ -48,6 +46,10 @@ impl RemotePath {
     /// Gives what the connection is made of to the store.
     pub(super) fn give(&mut self, now: Time, brain: &mut Brain) {
         let Some(keeping) = &mut self.keeping else { return };
+        if self.is_heir {
+            // They are the very same: whoever kills us now finds what the state names.
+            return keeping.keep_on(now, brain);
+        }
         match self.bus.keepsakes() {
             Ok(Some(keepsakes)) => {
                 let mut descriptors: Vec<(String, OwnedFd)> = vec![
@@ -56,7 +58,8 @@ impl RemotePath {
                 ];
                 let bells = keepsakes.bells.into_iter().enumerate();
                 descriptors.extend(bells.map(|(index, bell)| (format!("bell{index}"), bell)));
-                keeping.give(descriptors, now, brain);
+                // A store that does not take them has said so.
+                let _ = keeping.give(descriptors, now, brain);
             }
             Ok(None) => {}
             Err(error) => {
@@ -101,23 +104,14 @@ impl RemotePath {
     }
 
     fn account(&self, ports: &Ports) -> Numbers {
-        let lines = ports.lines().iter().enumerate();
-        let ports = lines.map(|(index, line)| {
-            let mut account = port_account(line, self.host.dropped_at(line.number));
+        let mut ports = port_accounts(ports, |number| self.host.dropped_at(number));
+        for (index, account) in ports.iter_mut().enumerate() {
             (account.shown, account.total) = self.odometer.values(index);
-            account
-        });
-        let tally = self.software.tally;
-        let software = SoftwareAccount {
-            decided: self.software.decided(),
-            flows_made: self.software.flows_made(),
-            dropped: tally.dropped,
-            mtu_in: tally.mtu_in,
-            malformed: tally.malformed,
-            no_buffer: tally.no_buffer,
-        };
+        }
+        let software = SoftwareAccount::of(&self.software);
         let losses = (self.losses, self.restart_losses);
-        Numbers { ports: ports.collect(), software, losses }
+        let card = self.host.recovery().account();
+        Numbers { ports, software, losses, card }
     }
 
     /// The former process's card is up: what it had taken and not counted as decided is lost, or

@@ -6,6 +6,7 @@
 
 pub(crate) mod file;
 
+use super::software::Software;
 use serde::{Deserialize, Serialize};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::pipeline::PlacedRule;
@@ -50,6 +51,46 @@ pub(crate) struct SoftwareAccount {
     pub no_buffer: u64,
 }
 
+impl SoftwareAccount {
+    /// What it has counted until now.
+    pub(crate) fn of(software: &Software) -> Self {
+        let tally = software.tally;
+        Self {
+            decided: software.decided(),
+            flows_made: software.flows_made(),
+            dropped: tally.dropped,
+            mtu_in: tally.mtu_in,
+            malformed: tally.malformed,
+            no_buffer: tally.no_buffer,
+        }
+    }
+}
+
+/// What is thought of a card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct CardAccount {
+    /// Why it has no flows.
+    pub standing: KeptStanding,
+    /// Failures so far.
+    pub failures: u64,
+    /// What the last one was.
+    pub last: Option<String>,
+}
+
+/// A standing that outlives a process: a rest is over when the next one has started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeptStanding {
+    /// It has flows.
+    #[default]
+    Trusted,
+    /// It failed too often.
+    LeftOut,
+    /// Somebody said so.
+    Drained,
+}
+
 /// The numbers of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,6 +113,8 @@ pub(crate) struct Run {
     pub card_gone: u64,
     /// Frames that former processes had taken when they were killed.
     pub restart: u64,
+    /// What is thought of the card.
+    pub card: CardAccount,
     /// Ports.
     pub ports: Vec<PortAccount>,
     /// Software.

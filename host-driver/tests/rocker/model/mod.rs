@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) crash: Option<String>,
     /// Writes nonsense about received frames.
     pub(crate) corrupt_receive: bool,
+    /// Writes of the driver's process until it is killed; then no more of them come.
+    pub(crate) fuse: Option<u64>,
     /// Decides among flows of one priority.
     pub(crate) seed: u64,
 }
@@ -107,6 +109,12 @@ impl Device {
         state.rings.iter_mut().for_each(|ring| *ring = RingState::default());
     }
 
+    /// A driver's process of its own begins: it has allocated nothing yet.
+    pub(crate) fn begin_process(&self) {
+        let mut state = self.state();
+        (state.fuse, state.allocated) = (None, 0);
+    }
+
     /// Number of flows and of groups.
     pub(crate) fn holds(&self) -> (usize, usize) {
         let state = self.state();
@@ -119,8 +127,25 @@ impl Device {
 }
 
 impl State {
+    /// Whether a write of the driver's process still comes.
+    fn burn(&mut self) -> bool {
+        let lives = self.fuse != Some(0);
+        self.fuse = self.fuse.map(|left| left.saturating_sub(1));
+        lives
+    }
+
     pub(crate) fn note(&mut self, what: &str) {
         self.crash.get_or_insert_with(|| what.to_owned());
+    }
+
+    /// Where in memory these bytes begin.
+    pub(crate) fn memory_of(&self, bytes: &[u8]) -> usize {
+        self.memory.windows(bytes.len()).position(|window| window == bytes).unwrap()
+    }
+
+    /// Changes a byte of memory.
+    pub(crate) fn scribble(&mut self, at: usize) {
+        self.memory[at] ^= 0xff;
     }
 
     /// DMA read; nothing mapped reads as zeros.
@@ -219,7 +244,7 @@ impl RockerIo for Device {
         let wide = matches!(offset, 0x18 | 0x28 | 0x310 | 0x318 | 0x320)
             || (offset >= 0x1000 && offset.is_multiple_of(32));
         assert!(!wide, "half a register: {offset:#x}");
-        if !state.gone {
+        if !state.gone && state.burn() {
             state.write(offset, u64::from(value));
         }
     }
@@ -231,7 +256,7 @@ impl RockerIo for Device {
 
     fn write64(&self, offset: u32, value: u64) {
         let mut state = self.state();
-        if !state.gone {
+        if !state.gone && state.burn() {
             state.write(offset, value);
         }
     }
@@ -257,6 +282,9 @@ impl RockerIo for Device {
         let mut state = self.state();
         let start = (to.0 - MEMORY_AT) as usize;
         assert!(start + bytes.len() <= state.allocated);
+        if !state.burn() {
+            return;
+        }
         state.memory[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
@@ -280,7 +308,10 @@ impl RockerIo for Device {
     }
 
     fn stop_dma(&self) -> io::Result<()> {
-        self.state().master = false;
+        let mut state = self.state();
+        if state.burn() {
+            state.master = false;
+        }
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ pub(super) const CASES: [Case; 13] = [
 ];
 
 /// Rules of all cases.
-const RULES: &str = "\
+pub(super) const RULES: &str = "\
 priority=100,in_port=1,dl_dst=02:00:00:00:00:02,actions=output:2
 priority=100,in_port=2,dl_src=02:00:00:00:00:66,actions=drop
 priority=90,in_port=1,dl_dst=ff:ff:ff:ff:ff:ff,actions=output:2,output:3
@@ -47,11 +47,11 @@ priority=10,in_port=2,actions=output:1
 priority=0,actions=drop";
 
 /// Longest wait for a frame.
-const FRAME_MAX: Duration = Duration::from_secs(5);
+pub(super) const FRAME_MAX: Duration = Duration::from_secs(5);
 /// Silence that means that no frame comes.
-const SILENCE: Duration = Duration::from_millis(100);
+pub(super) const SILENCE: Duration = Duration::from_millis(100);
 /// The rocker's table of access rules, where entries live.
-const ACL: u64 = 60;
+pub(super) const ACL: u64 = 60;
 /// Frames sent at most until a reset has shown and passed.
 const LOAD_MAX: u16 = 20_000;
 /// Frames of the comparison with the specification, and their seed.
@@ -73,7 +73,7 @@ fn start(guest: &mut Guest) -> Daemon {
 }
 
 /// Waits until so many flows live in the card.
-fn wait_offloaded(guest: &mut Guest, daemon: &Daemon, count: usize) {
+pub(super) fn wait_offloaded(guest: &mut Guest, daemon: &Daemon, count: usize) {
     daemon.wait(
         guest,
         &format!(
@@ -90,7 +90,7 @@ fn interrupts(guest: &mut Guest) -> u64 {
 }
 
 /// Sends a frame into port 1 (from 1) and returns what comes out of `out`.
-fn through(guest: &Guest, into: usize, out: usize, frame: &[u8]) -> Vec<u8> {
+pub(super) fn through(guest: &Guest, into: usize, out: usize, frame: &[u8]) -> Vec<u8> {
     guest.wires[into - 1].send(frame);
     let received = guest.wires[out - 1].receive(FRAME_MAX);
     received.unwrap_or_else(|| panic!("nothing came out of port {out}"))
