@@ -236,8 +236,9 @@ pub struct Done {
     /// Final counts of the entry for `Delete` and `Modify`; `None` for others, or when the card
     /// does not count.
     pub counts: Option<Counts>,
-    /// `Add` with hold: position in the receive queues of the last miss delivered before it; the
-    /// host must have sent every miss up to there before `Release`.
+    /// `Add` with hold and `Commit`: position in the receive queues of the last miss delivered before
+    /// it. The host must have sent every miss up to there before `Release`, and decided it before it
+    /// forgets the rules that the commit ended.
     pub fence: Option<Arc<Fence>>,
     /// `Inspect`: what the place holds.
     pub inspected: Option<Inspected>,

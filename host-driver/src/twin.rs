@@ -193,9 +193,11 @@ impl<B: Bus + 'static> Twin<B> {
         self.events.push(Event::Dead(cause));
     }
 
-    /// Ends every outstanding operation with `Refusal::Reset` and shuts the queues' gates.
+    /// Ends every outstanding operation with `Refusal::Reset` and shuts the queues' gates. The card must
+    /// not forward by what it holds: rules go on without it, and it may not carry out its reset.
     fn abandon(&mut self) {
         let Some(mut active) = self.active.take() else { return };
+        self.bus.write32(register::CONTROL.offset, 0);
         self.used = if active.checked() { active.roster.high_water() } else { u32::MAX };
         let refused = self.refused.drain(..);
         self.events.extend(refused.map(|(tag, refusal)| Event::Done { tag, result: Err(refusal) }));

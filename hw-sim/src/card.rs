@@ -158,6 +158,12 @@ impl<M: CardMemory> Card<M> {
         self.pool.give(frame);
     }
 
+    /// Whether its entries decide frames, for those who look into it from outside.
+    #[must_use]
+    pub const fn is_matching(&self) -> bool {
+        self.control & control::TABLES != 0
+    }
+
     /// Received frames that wait in hold queues.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -207,6 +207,21 @@ impl Table {
         }
     }
 
+    /// Every place whose entry the packet could meet, in the order of precedence.
+    pub(crate) fn matching(&self, key: &KeyWords, generation: u32) -> Vec<u32> {
+        let mask = |entry: &[u64; WORDS], word: usize| match self.kind {
+            Kind::Exact(_) => self.mask[word],
+            Kind::Ternary => entry[field::MASK / 8 + word],
+        };
+        let hits = |place: &u32| {
+            let entry = self.entry(*place);
+            self.states[*place as usize].serves()
+                && (0..KEY_WORDS).all(|word| key[word] & mask(entry, word) == entry[word])
+                && serves(entry, generation)
+        };
+        (0..self.places()).filter(hits).collect()
+    }
+
     fn lookup_exact(&self, bank: Bank, key: &KeyWords, generation: u32) -> Option<u32> {
         let mut masked = *key;
         for (word, mask) in masked.iter_mut().zip(self.mask) {

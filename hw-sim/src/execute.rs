@@ -299,16 +299,23 @@ impl<M: CardMemory> Card<M> {
                 let call = Call { tag, opcode: opcode::RELEASE, source };
                 self.answer(call, status, Outcome::of_entry(id));
             }
+            // What the host is given now is older than what they hold, and behind their fences.
+            // Ends: each turn takes one hold away.
+            while let Some(behind) = self.holds.one_behind(hold.order) {
+                self.cancel_hold(behind, None);
+            }
         }
         counters
     }
 
-    /// §8.4: the hold queue is full: the install is cancelled.
-    pub(crate) fn cancel_hold(&mut self, at: Location, overflow: Arrival) {
+    /// §8.4: the hold queue is full, or its packets could overtake others: the install is cancelled.
+    pub(crate) fn cancel_hold(&mut self, at: Location, overflow: Option<Arrival>) {
         let id = self.entry_id(at);
         let tag = self.holds.tag(at).unwrap_or(0);
         self.remove_entry(at, Status::HoldOverflow);
-        self.miss_held(overflow);
+        if let Some(overflow) = overflow {
+            self.miss_held(overflow);
+        }
         if let Some(Parked { tag, source, .. }) = self.parked.remove(&at) {
             let call = Call { tag, opcode: opcode::DELETE, source };
             self.answer(call, Status::HoldOverflow, Outcome::of_entry(id));
@@ -349,7 +356,10 @@ impl<M: CardMemory> Card<M> {
         let mut due: Vec<(Location, Parked)> = due.map(|(at, parked)| (*at, *parked)).collect();
         due.sort_by_key(|(_, parked)| parked.order);
         for (at, Parked { tag, source, .. }) in due {
-            self.parked.remove(&at);
+            // One whose hold was cancelled by the removal of another is answered already.
+            if self.parked.remove(&at).is_none() {
+                continue;
+            }
             let id = self.entry_id(at);
             let counters = Some(self.remove_entry(at, Status::NoEntry));
             let call = Call { tag, opcode: opcode::DELETE, source };
@@ -385,6 +395,7 @@ impl<M: CardMemory> Card<M> {
             for arrival in hold.frames {
                 self.forward_held(at, arrival);
             }
+            self.holds.pass(hold.order);
             if let Some(Release { tag, source, .. }) = hold.release {
                 let call = Call { tag, opcode: opcode::RELEASE, source };
                 let outcome = Outcome::of_entry(self.entry_id(at));

@@ -28,8 +28,12 @@ pub(crate) struct Release {
 /// A hold queue in use.
 #[derive(Debug)]
 pub(crate) struct Hold {
+    /// Place among all holds, in the order of their ADDs.
+    pub(crate) order: u64,
     /// Tag of the ADD.
     pub(crate) tag: u64,
+    /// Older holds that keep packets which this entry matches too.
+    behind: Vec<u64>,
     pub(crate) frames: VecDeque<Arrival>,
     pub(crate) release: Option<Release>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Holds {
     holds: BTreeMap<Location, Hold>,
     /// Entries with a waiting RELEASE, in its order.
     releasing: Vec<Location>,
+    /// Holds so far.
+    begun: u64,
 }
 
 impl Holds {
@@ -63,7 +69,34 @@ impl Holds {
     }
 
     pub(crate) fn begin(&mut self, at: Location, tag: u64) {
-        self.holds.insert(at, Hold { tag, frames: VecDeque::new(), release: None });
+        self.begun += 1;
+        let (order, frames) = (self.begun, VecDeque::new());
+        self.holds.insert(at, Hold { order, tag, behind: Vec::new(), frames, release: None });
+    }
+
+    /// The oldest of some holds, which keeps a packet that all of them match: the others are behind
+    /// it from now on.
+    pub(crate) fn first_of(&mut self, holds: &[Location]) -> Option<Location> {
+        let order = |at: &Location| self.holds.get(at).map(|hold| (hold.order, *at));
+        let (first, at) = holds.iter().filter_map(order).min()?;
+        for other in holds.iter().filter(|other| **other != at) {
+            if let Some(hold) = self.holds.get_mut(other)
+                && !hold.behind.contains(&first)
+            {
+                hold.behind.push(first);
+            }
+        }
+        Some(at)
+    }
+
+    /// A hold that is behind the one of that order.
+    pub(crate) fn one_behind(&self, order: u64) -> Option<Location> {
+        self.holds.iter().find(|(_, hold)| hold.behind.contains(&order)).map(|(at, _)| *at)
+    }
+
+    /// None is behind the hold of that order any more: its packets have left.
+    pub(crate) fn pass(&mut self, order: u64) {
+        self.holds.values_mut().for_each(|hold| hold.behind.retain(|other| *other != order));
     }
 
     /// Keeps a packet, or gives it back when the queue is full (or there is none).
@@ -104,10 +137,12 @@ impl Holds {
         }
     }
 
-    /// The first entry whose RELEASE is due: `sent` says whether a queue has sent up to an index.
+    /// The first entry whose RELEASE is due: none is before it, and `sent` says whether a queue has
+    /// sent up to an index.
     pub(crate) fn due(&self, sent: impl Fn(usize, u32) -> bool) -> Option<Location> {
         self.releasing.iter().copied().find(|at| {
-            let release = self.holds.get(at).and_then(|hold| hold.release.as_ref());
+            let hold = self.holds.get(at).filter(|hold| hold.behind.is_empty());
+            let release = hold.and_then(|hold| hold.release.as_ref());
             release.is_some_and(|release| {
                 release.indices.iter().enumerate().all(|(queue, index)| sent(queue, *index))
             })

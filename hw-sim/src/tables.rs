@@ -113,6 +113,15 @@ impl Tables {
         })
     }
 
+    /// Every entry that a packet of this key and generation could meet, in the order of precedence.
+    pub(crate) fn matching(&self, key: &KeyWords, generation: u32) -> Vec<Location> {
+        let of = |(table, entries): (u8, &Table)| {
+            let places = entries.matching(key, generation).into_iter();
+            places.map(|place| Location { table, place }).collect::<Vec<_>>()
+        };
+        (0_u8..).zip(&self.tables).flat_map(of).collect()
+    }
+
     /// As [`Self::lookup`] in a card whose first bank does not compare the last byte of ip_src
     /// when nothing else matches.
     pub(crate) fn lookup_wide(&self, key: &KeyWords, generation: u32) -> Option<Location> {

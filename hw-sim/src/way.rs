@@ -5,7 +5,7 @@ use crate::card::Card;
 use crate::decap::{Parsed, parse};
 use crate::edit::{edit, is_ttl_exception};
 use crate::encap::{Carried, encapsulate};
-use crate::entries::{State, key_words, word32};
+use crate::entries::{KeyWords, State, key_words, word32};
 use crate::fault::Class;
 use crate::hold::Arrival;
 use crate::receive::Undelivered;
@@ -71,7 +71,22 @@ impl<M: CardMemory> Card<M> {
         };
         match met {
             None => self.miss(received, &parsed, ReceiveReason::NoEntry, NO_ENTRY),
+            Some(at) if self.tables.of(at).state(at.place) == State::Held => {
+                let at = self.yielding(at, &key, received.generation);
+                self.meet(at, received, &parsed);
+            }
             Some(at) => self.meet(at, received, &parsed),
+        }
+    }
+
+    /// What a packet meets whose first entry is held: one that serves if there is any, else the one
+    /// that has been held longest (§6.3). The others must not be released before that one.
+    fn yielding(&mut self, first: Location, key: &KeyWords, generation: u32) -> Location {
+        let matching = self.tables.matching(key, generation);
+        let serves = |at: &&Location| self.tables.of(**at).state(at.place) == State::Direct;
+        match matching.iter().find(serves) {
+            Some(serving) => *serving,
+            None => self.holds.first_of(&matching).unwrap_or(first),
         }
     }
 
@@ -94,7 +109,7 @@ impl<M: CardMemory> Card<M> {
             let full = self.faults.is_some() && self.strikes(Class::HoldOverflow).is_some();
             let max = if full { 0 } else { self.profile.hold_frames as usize };
             if let Some(overflow) = self.holds.keep(at, arrival, max) {
-                self.cancel_hold(at, overflow);
+                self.cancel_hold(at, Some(overflow));
             }
             return;
         }

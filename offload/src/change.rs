@@ -4,6 +4,7 @@
 //! still being installed settle first. A card without generations has them deleted before the
 //! change is called committed: their packets are misses in between.
 
+use crate::complete::passed;
 use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::flows::{FlowIndex, Stage};
@@ -13,7 +14,7 @@ use crate::view::EntryState;
 use crate::why::WhyNot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use twinpath_flow::card::{EntryId, Generation};
+use twinpath_flow::card::{EntryId, Fence, Generation};
 use twinpath_flow::pipeline::Pipeline;
 #[cfg(sabotage)]
 use twinpath_flow::sabotage::{Bug, strikes_at};
@@ -27,6 +28,9 @@ pub(crate) struct Change {
     /// Entries to be deleted that the commit must wait for.
     waiting: BTreeSet<EntryId>,
     pub(crate) commit_sent: bool,
+    /// Once the card has committed: packets delivered before were decided by the rules until then, and
+    /// software must have decided them too before those rules go.
+    fence: Option<Arc<Fence>>,
 }
 
 impl Engine {
@@ -59,7 +63,8 @@ impl Engine {
             ledger.entries.iter().filter(|e| e.doom.is_some()).map(EntryRecord::id).collect()
         };
         let waiting = self.ledger.as_ref().map_or_else(BTreeSet::new, leaving);
-        self.change = Some(Change { generation, pipeline, waiting, commit_sent: false });
+        self.change =
+            Some(Change { generation, pipeline, waiting, commit_sent: false, fence: None });
         for id in stale {
             match self.flows.find(*id) {
                 Some(index) => self.make_stale(index, generation),
@@ -132,6 +137,23 @@ impl Engine {
                 ledger.commit(change.generation);
             }
             None => self.committed(),
+        }
+    }
+
+    /// The card has committed a generation.
+    pub(crate) fn committed_by_card(&mut self, generation: Generation, fence: Arc<Fence>) {
+        if let Some(change) = self.change.as_mut().filter(|change| change.generation == generation)
+        {
+            change.fence = Some(fence);
+            self.end_change();
+        }
+    }
+
+    /// Ends a change that the card has committed, when no packet from before is left.
+    pub(crate) fn end_change(&mut self) {
+        let fence = self.change.as_ref().and_then(|change| change.fence.as_ref());
+        if fence.is_some_and(|fence| passed(fence, &self.processed)) {
+            self.committed();
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Counted {
 }
 
 /// Whether `processed` has passed `fence` on every queue.
-fn passed(fence: &Fence, processed: &Fence) -> bool {
+pub(crate) fn passed(fence: &Fence, processed: &Fence) -> bool {
     fence.delivered.iter().zip(processed.delivered).all(|(wanted, done)| *wanted <= done)
 }
 
@@ -157,7 +157,7 @@ impl Engine {
             Op::Add(id) => self.added(id, result),
             Op::Release(id) => self.released(id, result.err()),
             Op::Delete(id, _) => self.deleted(id, result),
-            Op::Commit(generation) => self.commit_ended(tag, generation, result.err()),
+            Op::Commit(generation) => self.commit_ended(tag, generation, result),
             Op::Inspect => self.inspected(result.map(|done| done.inspected)),
         }
     }
@@ -178,13 +178,11 @@ impl Engine {
         }
     }
 
-    fn commit_ended(&mut self, tag: OpTag, generation: Generation, refusal: Option<Refusal>) {
-        match refusal {
-            None if self.change.as_ref().is_some_and(|c| c.generation == generation) => {
-                self.committed();
-            }
-            None | Some(Refusal::Reset) => {}
-            Some(refusal) => {
+    fn commit_ended(&mut self, tag: OpTag, generation: Generation, result: Result<Done, Refusal>) {
+        match result {
+            Ok(done) => self.committed_by_card(generation, done.fence.unwrap_or_default()),
+            Err(Refusal::Reset) => {}
+            Err(refusal) => {
                 self.tell(EngineEvent::OperationRefused { tag, refusal });
                 self.reset(ResetCause::LostOperation);
             }
@@ -348,11 +346,13 @@ impl Engine {
         self.fill_vacancy(entry.table);
     }
 
-    /// Takes how far software has come; entries whose earlier packets have all left are released.
+    /// Takes how far software has come; entries whose earlier packets have all left are released, and
+    /// a change whose earlier packets were all decided is in force.
     pub(crate) fn fence(&mut self, fence: &Fence) {
         for (done, newer) in self.processed.delivered.iter_mut().zip(fence.delivered) {
             *done = newer.max(*done);
         }
+        self.end_change();
         // Later entries have later fences.
         while let Some((id, _, _)) =
             self.held.pop_front_if(|(_, fence, _)| passed(fence, &self.processed))

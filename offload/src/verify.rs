@@ -51,9 +51,13 @@ impl Shadow {
         }
     }
 
-    /// Forgets which samples came: their numbers begin anew.
+    /// Another card, or the same one anew: numbers of samples begin anew, and identities of entries
+    /// too, so that samples that wait would be taken for those of others.
     pub(crate) fn forget(&mut self) {
         self.sampled.clear();
+        self.totals.skipped += self.totals.waiting;
+        self.totals.waiting = 0;
+        self.waiting.clear();
     }
 
     /// What was done so far.

@@ -160,6 +160,11 @@ impl CardPath {
         self.host.describe(now)
     }
 
+    /// How the card is.
+    pub fn health(&mut self, now: Time) -> Health {
+        self.host.nic.health(now)
+    }
+
     /// What became of the packets that went into the card.
     pub fn fates(&self, received: u64) -> Fates {
         let mut fates = Fates {

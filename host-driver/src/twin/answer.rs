@@ -2,11 +2,11 @@
 //! another operation's code, an unknown status or another epoch.
 
 use super::Active;
-use super::commands::Work;
+use super::commands::{Patience, Work};
 use super::roster::Life;
 use std::sync::Arc;
 use twinpath_abi::bus::Bus;
-use twinpath_abi::command::opcode;
+use twinpath_abi::command::{Command, opcode};
 use twinpath_abi::completion::{COMPLETION_BYTES, Completion, Status};
 use twinpath_flow::card::{DeathCause, Done, EntryId, Event, OpTag, Refusal};
 use twinpath_flow::counters::Counts;
@@ -133,12 +133,12 @@ impl<B: Bus> Active<B> {
                 Ok(Done::default())
             }
             status => {
-                self.failed(work, status)?;
+                self.failed(bus, (work, status), watched)?;
                 Err(refusal(status))
             }
         };
         let result = result.map(|done| match work {
-            Work::Add { hold: true, .. } => {
+            Work::Add { hold: true, .. } | Work::Commit { .. } => {
                 Done { fence: Some(Arc::clone(&self.delivered)), ..done }
             }
             Work::Modify { .. } | Work::Delete { .. } => Done { counts, ..done },
@@ -194,7 +194,12 @@ impl<B: Bus> Active<B> {
     }
 
     /// A refused command has changed nothing in the card.
-    fn failed(&mut self, work: Work, status: Status) -> Result<(), DeathCause> {
+    fn failed(
+        &mut self,
+        bus: &B,
+        (work, status): (Work, Status),
+        watched: Time,
+    ) -> Result<(), DeathCause> {
         match work {
             Work::SetMask { table, .. } => self.tables.set_mask(table, None),
             Work::Add { index, id, .. } => self.forget(index, id),
@@ -203,12 +208,35 @@ impl<B: Bus> Active<B> {
                 self.set_life(index, Life::Live);
                 self.unstick(index);
             }
+            // The caller takes the card at its word that the install is cancelled: so be it.
+            Work::Release { index, id, .. }
+                if matches!(status, Status::NoEntry | Status::HoldOverflow)
+                    && self.is_held(index, id) =>
+            {
+                return self.expel(bus, (index, id), watched);
+            }
             // The card does not have the entry where it must be: nothing is known any more.
             Work::Move { index, id } if self.is(index, id) => return Err(DeathCause::Garbage),
             Work::Sweep { .. } => self.sweep.refused(),
             Work::Setup | Work::Barrier => return Err(DeathCause::Garbage),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Forgets an entry, and takes it out of the card should it be there all the same.
+    fn expel(
+        &mut self,
+        bus: &B,
+        (index, id): (u32, EntryId),
+        watched: Time,
+    ) -> Result<(), DeathCause> {
+        let at = self.roster.record(index).map(super::roster::Record::at);
+        let Some(at) = at.filter(|_| self.has_room()) else { return Err(DeathCause::Garbage) };
+        self.forget(index, id);
+        let until = Patience::Prompt(watched.after(self.patience));
+        self.commands.issue(bus, &Command::Delete { at, until: None }, (Work::Purge, None), until);
+        self.commands.publish(bus);
         Ok(())
     }
 

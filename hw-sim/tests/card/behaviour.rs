@@ -17,7 +17,7 @@ fn a_fresh_card_says_what_it_is() {
     let host = Host::new("small");
     let memory = &host.memory;
     assert_eq!(memory.read32(reg::IDENTITY.offset).to_le_bytes(), *b"TWIN");
-    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0002);
+    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0003);
     assert_eq!(memory.read32(reg::EPOCH.offset), 1);
     assert_eq!(memory.read32(reg::STATUS.offset), reg::status::READY);
     let mut block = [0; 768];
@@ -182,59 +182,6 @@ fn a_commit_switches_all_entries_between_two_packets() {
     assert_eq!(host.memory.read32(reg::GENERATION.offset), 1);
     let again = host.command(Command::Commit { generation: 1 });
     assert_eq!(again.status, Status::BadGeneration as u16);
-}
-
-/// RELEASE with the indices the host has reached.
-fn release(host: &mut Host, at: EntryRef) {
-    let mut indices = [0; 64];
-    for (index, sent) in host.sent.iter().enumerate() {
-        indices[index * 4..index * 4 + 4].copy_from_slice(&sent.to_le_bytes());
-    }
-    let indices = host.operand(&indices);
-    host.post(Command::Release { at, indices });
-}
-
-#[test]
-fn held_packets_leave_after_what_the_host_sends_before_the_release() {
-    let mut host = Host::new("tiny");
-    host.card.port_in(0, &frame(7, 0), host.now);
-    let added = host.add(ternary(0, 5), &entry(5, 7, 2), Holding::Hold);
-    host.card.port_in(0, &frame(7, 1), host.now);
-    host.card.port_in(0, &frame(7, 2), host.now);
-    assert_eq!(host.card.held(), 2);
-    let missed = host.receive_all();
-    assert_eq!(missed.len(), 1);
-    assert_eq!(added.delivered[..2].iter().sum::<u32>(), 1);
-    assert!(host.left(1).is_empty());
-    host.transmit(0, 1, &missed[0].bytes);
-    release(&mut host, ternary(0, 5));
-    host.settle();
-    host.card.port_in(0, &frame(7, 3), host.now);
-    let marks: Vec<u8> = host.left(1).iter().map(|frame| frame[59]).collect();
-    assert_eq!(marks, [0, 1, 2, 3]);
-    assert_eq!(host.completion().unwrap().opcode, opcode::RELEASE);
-    let deleted = host.done(Command::Delete { at: ternary(0, 5), until: None });
-    assert_eq!(deleted.counters.unwrap().packets, 3);
-}
-
-#[test]
-fn a_full_hold_queue_cancels_the_install_and_loses_nothing() {
-    let mut profile = Profile::named("tiny").unwrap();
-    profile.set("hold_frames", 4).unwrap();
-    let mut host = Host::with(profile);
-    host.add(ternary(0, 5), &entry(5, 7, 2), Holding::Hold);
-    for mark in 0..6 {
-        host.card.port_in(0, &frame(7, mark), host.now);
-    }
-    host.settle();
-    let marks: Vec<u8> = host.receive_all().iter().map(|frame| frame.bytes[59]).collect();
-    assert_eq!(marks, [0, 1, 2, 3, 4, 5]);
-    let event = host.completion().unwrap();
-    assert_eq!((event.opcode, event.entry), (opcode::HOLD_OVERFLOW, 5));
-    release(&mut host, ternary(0, 5));
-    host.settle();
-    assert_eq!(host.completion().unwrap().status, Status::NoEntry as u16);
-    assert_eq!(host.card.held(), 0);
 }
 
 #[test]

@@ -5,5 +5,6 @@ mod behaviour;
 mod fault_states;
 mod faults;
 mod garbage;
+mod holds;
 mod host;
 mod placement;

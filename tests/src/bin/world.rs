@@ -5,20 +5,24 @@
 use rustix::time::{ClockId, clock_gettime};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(sabotage)]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use twinpath_hw_sim::fault::Class;
 use twinpath_tests::heap::Counting;
 use twinpath_tests::readings::number;
-use twinpath_tests::world::run::{Found, live};
-use twinpath_tests::world::scenario::{Changes, Faults, Scenario};
+use twinpath_tests::world::run::live;
+use twinpath_tests::world::scenario::{Faults, Scenario};
 use twinpath_tests::world::shrink::shrink;
-use twinpath_tests::world::{Deeds, day};
+use twinpath_tests::world::tally::Tally;
+use twinpath_tests::world::{day, words};
 
 const USAGE: &str = "\
 usage: world [day | soak TIME]
 
 Lives seeded worlds: engine, driver, simulated card and software on virtual time,
-held against the specification after every step.
+held against the specification after every step. First those that once found
+something (tests/world-seeds), then some without faults, then those with all faults.
 
   day             24 hours (HOURS=N) of churn on virtual time: sizes by the hour
   soak TIME       fresh seeds for that long: 90s, 30m, 2h
@@ -28,12 +32,12 @@ held against the specification after every step.
   FIRST=N         from this one on, 1 unless said
   STEPS=N         steps of each, 10000 unless said
   STREAMS=N, RULES=N, CHANGES=0    less of a world, as a failure prints it
-  FAULTS=a,b      only these classes of faults of the card; FAULTS=all for every one
+  FAULTS=a,b      only these classes of faults of the card, or all, or none
 
 examples:
   ./check world
   SEEDS=1000 ./check world
-  SEED=17 STEPS=812 ./check world";
+  SEED=17 STEPS=812 FAULTS=all ./check world";
 
 #[global_allocator]
 static HEAP: Counting = Counting;
@@ -41,76 +45,24 @@ static HEAP: Counting = Counting;
 /// Seeds of one line.
 const GROUP: u64 = 20;
 
-/// The classes of faults asked for.
-fn faults() -> Option<Faults> {
-    let text = std::env::var("FAULTS").ok()?;
-    if text == "all" {
-        return Some(Faults::All);
-    }
-    let names = text.split(',').filter(|name| !name.is_empty());
-    let classes = names.map(|name| name.parse().unwrap_or_else(|error| panic!("FAULTS: {error}")));
-    Some(Faults::Only(classes.collect()))
-}
+/// Failures after which no more worlds are begun.
+const FAILURES_MAX: usize = 5;
 
-fn scenario(seed: u64) -> Scenario {
-    let whole = Scenario::new(seed);
-    let size = |name| number(name).and_then(|value| usize::try_from(value).ok());
-    Scenario {
-        seed,
-        steps: size("STEPS").unwrap_or(whole.steps),
-        streams: size("STREAMS").unwrap_or(whole.streams),
-        rules: size("RULES").unwrap_or(whole.rules),
-        faults: faults().unwrap_or(whole.faults),
-        changes: if number("CHANGES") == Some(0) { Changes::None } else { whole.changes },
-    }
-}
+/// Worlds without faults, one for so many with.
+const PLAIN_SHARE: u64 = 4;
 
-/// What all worlds did.
-#[derive(Default)]
-struct Totals {
-    worlds: u64,
-    deeds: Deeds,
-    failed: Vec<(Scenario, Found)>,
-}
+/// Worlds after which every class of faults must have struck.
+const ENOUGH: u64 = 100;
 
-impl Totals {
-    fn add(&mut self, deeds: &Deeds) {
-        self.worlds += 1;
-        let sum = &mut self.deeds;
-        sum.packets += deeds.packets;
-        sum.by_card += deeds.by_card;
-        sum.lost += deeds.lost;
-        sum.changes += deeds.changes;
-        sum.looks += deeds.looks;
-        sum.time += deeds.time;
-        sum.fired.iter_mut().zip(deeds.fired).for_each(|(sum, count)| *sum += count);
+/// The world asked for, but for its seed.
+fn asked() -> Scenario {
+    let mut scenario = Scenario { faults: Faults::All, ..Scenario::new(0) };
+    for name in words::NAMES {
+        if let Ok(value) = std::env::var(name) {
+            scenario.set(name, &value).unwrap_or_else(|error| panic!("{error}"));
+        }
     }
-
-    /// How often each class of faults struck, and those that never did.
-    fn faults(&self) -> String {
-        let fired = |class: &Class| self.deeds.fired[class.index()];
-        let told: Vec<String> = Class::all()
-            .filter(|class| fired(class) > 0)
-            .map(|class| format!("{} {}", class.name(), fired(&class)))
-            .collect();
-        let never: Vec<&str> =
-            Class::all().filter(|class| fired(class) == 0).map(Class::name).collect();
-        format!("  faults: {}\n  never struck: {}", told.join(", "), never.join(", "))
-    }
-
-    fn line(&self) -> String {
-        let deeds = &self.deeds;
-        format!(
-            "{:>5} worlds, {:>9} packets ({} % by card, {} lost), {} rule changes, {} looks, {:.0} s",
-            self.worlds,
-            deeds.packets,
-            deeds.by_card * 100 / deeds.packets.max(1),
-            deeds.lost,
-            deeds.changes,
-            deeds.looks,
-            deeds.time.as_secs_f64(),
-        )
-    }
+    scenario
 }
 
 fn main() -> ExitCode {
@@ -129,11 +81,28 @@ fn main() -> ExitCode {
             return if words == ["--help"] { ExitCode::SUCCESS } else { ExitCode::from(2) };
         }
     }
-    if let Some(seed) = number("SEED") {
-        return one(&scenario(seed));
+    if number("SEED").is_some() {
+        return one(&asked());
     }
     let first = number("FIRST").unwrap_or(1);
-    many(first, number("SEEDS").unwrap_or(100))
+    let count = number("SEEDS").unwrap_or(100);
+    let is_whole = words::NAMES.iter().all(|name| std::env::var(name).is_err());
+    if !is_whole {
+        return many(&worlds(&asked(), first, count), "");
+    }
+    let replayed = words::regressions().unwrap_or_else(|error| panic!("world-seeds: {error}"));
+    let plain = Scenario { faults: Faults::Only(Vec::new()), ..asked() };
+    let codes = [
+        many(&replayed, "that once found something"),
+        many(&worlds(&plain, first, count / PLAIN_SHARE), "without faults"),
+        many(&worlds(&asked(), first, count), "with all faults"),
+    ];
+    codes.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS)
+}
+
+/// So many worlds alike but for their seeds.
+fn worlds(scenario: &Scenario, first: u64, count: u64) -> Vec<Scenario> {
+    (first..first + count).map(|seed| Scenario { seed, ..scenario.clone() }).collect()
 }
 
 /// A line per planted bug.
@@ -217,7 +186,7 @@ fn soak(seconds: u64) -> ExitCode {
             println!("seeds {first} to {from}");
             return code;
         }
-        if many(from, 200) == ExitCode::FAILURE {
+        if many(&worlds(&asked(), from, 200), "") == ExitCode::FAILURE {
             code = ExitCode::FAILURE;
         }
         from += 200;
@@ -241,9 +210,9 @@ fn seconds(text: &str) -> Option<u64> {
 fn one(scenario: &Scenario) -> ExitCode {
     match live(scenario) {
         Ok(deeds) => {
-            let mut totals = Totals::default();
-            totals.add(&deeds);
-            println!("{}, trace {:016x}", totals.line(), deeds.trace);
+            let mut tally = Tally::default();
+            tally.add(&deeds);
+            println!("{}, trace {:016x}", tally.line(), deeds.trace);
             ExitCode::SUCCESS
         }
         Err(found) => {
@@ -254,25 +223,34 @@ fn one(scenario: &Scenario) -> ExitCode {
     }
 }
 
-fn many(first: u64, count: u64) -> ExitCode {
-    let next = AtomicU64::new(first);
-    let totals = Mutex::new(Totals::default());
+/// Lives worlds on all cores; what they are is told in a word.
+fn many(scenarios: &[Scenario], what: &str) -> ExitCode {
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| work(&next, first + count, &totals));
-        }
+        (0..threads).for_each(|_| _ = scope.spawn(|| work(scenarios, &next, &tally)));
     });
-    let totals = totals.into_inner().expect("no thread panicked");
-    println!("{}\n{}", totals.line(), totals.faults());
-    if totals.failed.is_empty() {
+    let tally = tally.into_inner().expect("no thread panicked");
+    println!("{} {what}", tally.line());
+    let has_faults = scenarios.iter().all(|scenario| scenario.faults == Faults::All);
+    if has_faults {
+        println!("{}", tally.faults());
+    }
+    let idle = tally.never_struck();
+    if has_faults && tally.worlds >= ENOUGH && !idle.is_empty() {
+        let names: Vec<&str> = idle.into_iter().map(Class::name).collect();
+        eprintln!("never struck: {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
+    if tally.failed.is_empty() {
         return ExitCode::SUCCESS;
     }
-    for (scenario, found) in &totals.failed {
+    for (scenario, found) in &tally.failed {
         eprintln!("world {} failed at {found}", scenario.seed);
         eprintln!("  again: {}", scenario.command());
     }
-    for (scenario, found) in totals.failed.iter().take(1) {
+    for (scenario, found) in tally.failed.iter().take(1) {
         let (smaller, found) = shrink(scenario, found.clone());
         eprintln!("  smaller: {}\n    {found}", smaller.command());
     }
@@ -280,24 +258,20 @@ fn many(first: u64, count: u64) -> ExitCode {
 }
 
 /// Lives worlds until there are no more, or enough have failed.
-fn work(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
-            return;
-        }
-        let scenario = scenario(seed);
-        let lived = live(&scenario);
-        let mut totals = totals.lock().expect("no thread panicked");
+fn work(scenarios: &[Scenario], next: &AtomicUsize, tally: &Mutex<Tally>) {
+    // Ends: each turn takes one.
+    while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let lived = live(scenario);
+        let mut tally = tally.lock().expect("no thread panicked");
         match lived {
-            Ok(deeds) => totals.add(&deeds),
-            Err(found) => totals.failed.push((scenario, found)),
+            Ok(deeds) => tally.add(&deeds),
+            Err(found) => tally.failed.push((scenario.clone(), found)),
         }
-        if totals.failed.len() >= 5 {
+        if tally.failed.len() >= FAILURES_MAX {
             return;
         }
-        if totals.worlds > 0 && totals.worlds.is_multiple_of(GROUP) {
-            println!("{}", totals.line());
+        if tally.worlds > 0 && tally.worlds.is_multiple_of(GROUP) {
+            println!("{}", tally.line());
         }
     }
 }

@@ -7,7 +7,8 @@
 //! - [`trouble`]: what goes wrong with the card, and that it comes to rest afterwards.
 //! - [`check`]: what holds after each step, and when nothing is under way.
 //! - [`day`]: a long time in which nothing may grow.
-//! - [`run`]: a whole life of a world; [`shrink`]: a smaller one that fails alike.
+//! - [`run`]: a whole life of a world; [`shrink`]: a smaller one that fails alike; [`words`]: a world in
+//!   words; [`tally`]: many of them.
 
 pub mod check;
 pub mod day;
@@ -20,12 +21,14 @@ pub mod sabotage;
 pub mod scenario;
 pub mod shrink;
 pub mod stream;
+pub mod tally;
 pub mod trouble;
 pub mod wire;
+pub mod words;
 
 use check::Seen;
 use failure::{Failure, Wrong};
-use oracle::{Oracle, Order};
+use oracle::{Oracle, Order, Reins};
 use scenario::{Changes, Make, Part, Rules, Scenario};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,7 @@ use twinpath_cli::run::brain::Brain;
 use twinpath_cli::run::card::CardPath;
 use twinpath_cli::run::ports::Ports;
 use twinpath_cli::run::software::Software;
+use twinpath_flow::card::Health;
 use twinpath_flow::sample::Random;
 use twinpath_flow::time::Time;
 use twinpath_hw_sim::fault::CLASSES;
@@ -129,7 +133,7 @@ impl World {
             deeds: Deeds::default(),
             make,
         };
-        world.oracle.note(&world.brain)?;
+        world.oracle.note(&world.brain, Reins::Held)?;
         for _ in 0..world.make.streams.min(scenario.streams) {
             let stream = world.make_stream();
             world.streams.push(stream);
@@ -204,9 +208,9 @@ impl World {
         let one_stream = self.random.chance(80);
         let latency = u64::from(self.make.profile.command_latency_ns.max(500));
         let gap = 1 + latency / self.random.pick(&[5, 30, 50, 80]);
-        // As many as one hold queue takes: see `docs/world.md` on what an overflow may reorder.
+        // Up to twice what one hold queue takes.
         let hold = self.make.profile.hold_frames as usize;
-        for _ in 0..1 + self.random.below(hold) {
+        for _ in 0..1 + self.random.below(2 * hold) {
             let at = if one_stream { only } else { self.pick_stream().unwrap_or(only) };
             self.send(at);
             self.now = self.now.after(Duration::from_nanos(self.random.next() % (2 * gap)));
@@ -250,7 +254,8 @@ impl World {
         self.deeds.changes += 1;
         self.brain.change(|store| store.replace(rules));
         self.brain.settle(self.now, Some(&mut self.card.software));
-        self.oracle.note(&self.brain)
+        let reins = self.reins();
+        self.oracle.note(&self.brain, reins)
     }
 
     /// Lets everything that is due now happen, and checks what left.
@@ -258,7 +263,8 @@ impl World {
         self.brain.tick(self.now);
         self.card.advance(self.now, &mut self.brain, &mut self.ports);
         self.trouble.is_loose |= !self.brain.engine.can_hold();
-        self.oracle.note(&self.brain)?;
+        let reins = self.reins();
+        self.oracle.note(&self.brain, reins)?;
         for (port, frame) in self.departures.take() {
             let mix = |trace: u64, byte: &u8| {
                 (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -268,6 +274,13 @@ impl World {
             self.oracle.arrive((port, &frame), self.now, order)?;
         }
         Ok(())
+    }
+
+    /// Whether the host has power over the card. One that hangs and ignores its reset forwards by the
+    /// rules it was last told, and no host can stop it.
+    fn reins(&mut self) -> Reins {
+        let is_lost = matches!(self.card.health(self.now), Health::Dead(_) | Health::Starting);
+        if is_lost && self.card.device().is_matching() { Reins::Lost } else { Reins::Held }
     }
 
     /// When something happens next by itself, as a run sees it.

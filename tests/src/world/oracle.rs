@@ -4,7 +4,7 @@ use super::failure::{Failure, Wrong};
 use super::journey::{Course, Journey};
 use super::stream::Stream;
 use crate::readings::hex;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use twinpath_cli::run::brain::Brain;
 use twinpath_flow::card::Generation;
@@ -21,6 +21,15 @@ pub enum Order {
     Strict,
     /// No: the card cannot hold packets.
     Loose,
+}
+
+/// Whether the host has power over what the card does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reins {
+    /// Yes.
+    Held,
+    /// No.
+    Lost,
 }
 
 /// Between two numbers, one of which is not known exactly.
@@ -56,6 +65,8 @@ pub struct Account {
 pub struct Oracle {
     /// The rules that packets may meet, oldest first; the first of them are in force.
     pipelines: VecDeque<(Generation, Arc<Pipeline>)>,
+    /// The rules in force before them.
+    former: Option<(Generation, Arc<Pipeline>)>,
     journeys: BTreeMap<u64, Journey>,
     /// Packets that may send a frame out of a port.
     expected: HashMap<(PortNo, Vec<u8>), Vec<u64>>,
@@ -64,6 +75,8 @@ pub struct Oracle {
     /// Packets since the last look, by number: input port, generations that may have decided it.
     decided: BTreeMap<u64, (PortNo, Generation, Generation)>,
     account: Account,
+    /// By rule: packets since the last look that it may have counted.
+    possible: BTreeMap<RuleId, u64>,
     next: u64,
 }
 
@@ -87,11 +100,18 @@ impl Oracle {
         (first, self.pipelines.back().map_or(first, |phase| phase.0))
     }
 
-    /// Looks which rules packets may meet from now on.
+    /// Packets since the last look that a rule may have counted at most.
+    #[must_use]
+    pub fn possible(&self, rule: RuleId) -> u64 {
+        self.possible.get(&rule).copied().unwrap_or_default()
+    }
+
+    /// Looks which rules packets may meet from now on. While nobody has
+    /// power over the card, former ones too.
     ///
     /// # Errors
     /// A generation came and went unseen.
-    pub fn note(&mut self, brain: &Brain) -> Result<(), Failure> {
+    pub fn note(&mut self, brain: &Brain, reins: Reins) -> Result<(), Failure> {
         let newest = self.pipelines.back().map(|phase| phase.0);
         if newest != Some(brain.generation()) {
             let (generation, pipeline) = match brain.pending() {
@@ -104,8 +124,10 @@ impl Oracle {
             self.pipelines.push_back((generation, Arc::clone(pipeline)));
             self.extend(generation, &Arc::clone(pipeline));
         }
-        while self.pipelines.front().is_some_and(|phase| phase.0 < brain.in_force()) {
-            self.pipelines.pop_front();
+        while reins == Reins::Held
+            && self.pipelines.front().is_some_and(|phase| phase.0 < brain.in_force())
+        {
+            self.former = self.pipelines.pop_front();
         }
         Ok(())
     }
@@ -127,6 +149,11 @@ impl Oracle {
                 seen.is_some() && first(&course) == seen
             };
             if journey.seen.iter().all(fits) {
+                let is_new =
+                    |rule: &&RuleId| !journey.courses.iter().any(|c| c.rules.contains(*rule));
+                for rule in course.rules.iter().filter(is_new) {
+                    *self.possible.entry(*rule).or_default() += 1;
+                }
                 journey.courses.push(course.clone());
                 let clash = self.enter(number, &course);
                 self.blur(&clash);
@@ -181,6 +208,10 @@ impl Oracle {
             vague: false,
         };
         self.journeys.insert(number, journey);
+        let rules: BTreeSet<RuleId> = courses.iter().flat_map(|c| c.rules.clone()).collect();
+        for rule in rules {
+            *self.possible.entry(rule).or_default() += 1;
+        }
         let clash: Vec<u64> = courses.iter().flat_map(|c| self.enter(number, c)).collect();
         self.blur(&clash);
         frame
@@ -240,7 +271,11 @@ impl Oracle {
                     hex(&journey.frame),
                     journey.seen
                 ));
-                for course in &journey.courses {
+                let former = self.former.iter().map(|(generation, pipeline)| {
+                    Course::of((*generation, pipeline), journey.port, &journey.frame)
+                });
+                let former: Vec<Course> = former.collect();
+                for course in journey.courses.iter().chain(&former) {
                     told.push_str(&format!("; by generation {}:", course.generation.0));
                     for (port, frames) in &course.outputs {
                         let frames: Vec<String> = frames.iter().map(|frame| hex(frame)).collect();
@@ -275,7 +310,8 @@ impl Oracle {
     }
 
     /// Nothing is inside any more: what was not seen will not come. What should have been counted
-    /// since the last time.
+    /// since the last time. After faults frames may be missing, and what was seen of a packet does not
+    /// tell by which rules it was decided.
     ///
     /// # Errors
     /// Packets of a port met new rules, then old ones.
@@ -284,7 +320,9 @@ impl Oracle {
             let complete = |course: &Course| journey.seen_count() == course.frames();
             if journey.courses.iter().any(complete) {
                 let seen = journey.seen_count();
-                journey.courses.retain(|course| course.frames() == seen);
+                if order == Order::Strict {
+                    journey.courses.retain(|course| course.frames() == seen);
+                }
                 let number = journey.number;
                 self.journeys.insert(number, journey);
                 self.close(number);
@@ -293,6 +331,7 @@ impl Oracle {
             }
         }
         self.expected.clear();
+        self.possible.clear();
         let mut reached: BTreeMap<PortNo, Generation> = BTreeMap::new();
         for (number, (port, least, most)) in std::mem::take(&mut self.decided) {
             let reached = reached.entry(port).or_insert(least);

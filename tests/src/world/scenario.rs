@@ -86,34 +86,6 @@ impl Scenario {
     pub fn random(&self, part: Part) -> Random {
         Random::new(Random::new(self.seed ^ ((part as u64 + 1) << 56)).next())
     }
-
-    /// The command that runs it again.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let mut words = vec![format!("SEED={}", self.seed)];
-        if self.steps != STEPS_DEFAULT {
-            words.push(format!("STEPS={}", self.steps));
-        }
-        if self.streams != usize::MAX {
-            words.push(format!("STREAMS={}", self.streams));
-        }
-        if self.rules != usize::MAX {
-            words.push(format!("RULES={}", self.rules));
-        }
-        if self.changes == Changes::None {
-            words.push("CHANGES=0".into());
-        }
-        match &self.faults {
-            Faults::All => words.push("FAULTS=all".into()),
-            Faults::Only(classes) if classes.is_empty() => {}
-            Faults::Only(classes) => {
-                let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
-                words.push(format!("FAULTS={}", names.join(",")));
-            }
-        }
-        words.push("./check world".into());
-        words.join(" ")
-    }
 }
 
 /// A part of a world with randomness of its own.

@@ -6,10 +6,11 @@ use super::failure::{Failure, Wrong};
 use super::scenario::Scenario;
 use std::time::Duration;
 use twinpath_cli::run::recovery::Standing;
+use twinpath_flow::card::Refusal;
 use twinpath_flow::sample::Random;
 use twinpath_flow::time::Time;
 use twinpath_hw_sim::fault::{Chance, Class, Plan, Rate};
-use twinpath_offload::view::Place;
+use twinpath_offload::view::{Place, TableView};
 use twinpath_offload::why::WhyNot;
 
 /// Steps of a round.
@@ -21,14 +22,30 @@ const BEGINS: usize = 200;
 /// Step of a round at which they end.
 const ENDS: usize = 800;
 
-/// A mended card is in use again, and everything wanted is in it, by then.
+/// A mended card is in use again, and everything wanted is in it, so long after its last failure.
 const REST_MAX: Duration = Duration::from_secs(15);
+
+/// What was done wrongly before a card was mended shows by then: the driver's longest deadline is that
+/// of a sweep, 4 s.
+const LATENT_MAX: Duration = Duration::from_millis(4_200);
+
+/// Failures of a mended card that come of what was done wrongly before.
+const LATENT_FAILURES: u64 = 12;
+
+/// Above that a bank of the small cards here may have no place for a key.
+const BRIM_PERCENT: u32 = 75;
 
 /// How often a card with faults is looked at, as a run does.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Between two packets of each stream while the world comes to rest.
-const BEAT: Duration = Duration::from_millis(20);
+/// The same of a mended card; longer gaps the driver does not count as time watched.
+const LOOK_MENDED: Duration = Duration::from_millis(4);
+
+/// Between two packets of each stream while the world comes to rest, and while it stays at rest.
+const BEATS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+
+/// Between the packets of two streams: a small hold queue takes those that come while an entry is made.
+const APART: Duration = Duration::from_micros(500);
 
 /// What is going on in this round.
 #[derive(Clone, Debug)]
@@ -105,7 +122,11 @@ impl World {
 
     /// How long a run sleeps at most: cards with faults are looked at more often.
     pub(super) const fn sleep_max(&self) -> Duration {
-        if self.trouble.was_on { LOOK } else { super::SLEEP_MAX }
+        match (self.trouble.is_on, self.trouble.was_on) {
+            (true, _) => LOOK,
+            (false, true) => LOOK_MENDED,
+            (false, false) => super::SLEEP_MAX,
+        }
     }
 
     /// Mends the card, lets everything come to rest, and looks at it.
@@ -113,28 +134,50 @@ impl World {
         if self.trouble.is_on {
             self.card.device().clear_faults();
             self.trouble.is_on = false;
-            if self.card.recovery().standing() == Standing::LeftOut {
-                self.card.resume(self.now, &mut self.brain);
-            }
             self.rest()?;
         }
         self.look()
     }
 
+    /// Waits until everything is as wanted and has been for so long that nothing is latent.
     fn rest(&mut self) -> Result<(), Failure> {
-        let deadline = self.now.after(REST_MAX);
+        let failures = self.card.recovery().failures();
+        let (mut since, mut known) = (self.now, failures);
+        let mut calm: Option<Time> = None;
         loop {
+            if self.card.recovery().standing() == Standing::LeftOut {
+                self.card.resume(self.now, &mut self.brain);
+            }
             for at in 0..self.streams.len() {
                 self.send(at);
-                self.advance()?;
+                self.pass(APART)?;
             }
-            self.pass(BEAT)?;
-            let Some(unrest) = self.unrest() else { return Ok(()) };
-            if self.now >= deadline {
-                let told = format!("{REST_MAX:?} after the card was mended: {unrest}");
+            self.pass(BEATS[usize::from(calm.is_some())])?;
+            if self.card.recovery().failures() > known {
+                (since, known) = (self.now, self.card.recovery().failures());
+            }
+            let Some(unrest) = self.unrest() else {
+                if self.now.since(*calm.get_or_insert(self.now)) > LATENT_MAX {
+                    return Ok(());
+                }
+                continue;
+            };
+            calm = None;
+            if self.now.since(since) > REST_MAX || known - failures > LATENT_FAILURES {
+                let told = format!(
+                    "{:?} after the card was mended or failed, {} failures since: {unrest}",
+                    self.now.since(since),
+                    known - failures
+                );
                 return Err(Wrong::Stuck.because(told));
             }
         }
+    }
+
+    /// Whether a table of the card has so few free places that a key may find none.
+    fn has_full_table(&self) -> bool {
+        let is_full = |table: &TableView| table.used * 100 >= table.capacity * BRIM_PERCENT;
+        self.brain.engine.tables().iter().any(is_full)
     }
 
     /// What is not as wanted yet.
@@ -146,12 +189,17 @@ impl World {
         if self.brain.is_changing() {
             return Some("a change of rules is under way".into());
         }
-        let waits = |why: &WhyNot| {
-            use WhyNot as W;
-            matches!(
-                why,
-                W::NoCard | W::CardDown | W::AwaitsCommit | W::Pending | W::Held | W::Refused(_)
-            )
+        let is_full = self.has_full_table();
+        let waits = |why: &WhyNot| match why {
+            // The nearer a bank is to its brim, the more keys find all their places taken.
+            WhyNot::Refused(Refusal::TableFull) => !is_full,
+            WhyNot::NoCard
+            | WhyNot::CardDown
+            | WhyNot::AwaitsCommit
+            | WhyNot::Pending
+            | WhyNot::Held
+            | WhyNot::Refused(_) => true,
+            _ => false,
         };
         let flow =
             self.brain.engine.flows().find(|view| {
