@@ -210,7 +210,7 @@ impl<B: Bus> Active<B> {
             }
             // The caller takes the card at its word that the install is cancelled: so be it.
             Work::Release { index, id, .. }
-                if matches!(status, Status::NoEntry | Status::HoldOverflow)
+                if matches!(refusal(status), Refusal::NoEntry | Refusal::HoldOverflow)
                     && self.is_held(index, id) =>
             {
                 return self.expel(bus, (index, id), watched);

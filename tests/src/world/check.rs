@@ -13,7 +13,7 @@ use twinpath_flow::counters::Counts;
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::FlowId;
 use twinpath_flow::time::Time;
-use twinpath_hw_sim::fault::Class;
+use twinpath_hw_sim::fault::{Class, Fired};
 use twinpath_offload::shadow::{Divergence, Finding};
 use twinpath_offload::view::{EntryState, Place};
 
@@ -41,6 +41,8 @@ pub struct Seen {
     copies: u64,
     /// Since when the card has had entries.
     filled: Time,
+    /// How often each class of faults had struck by the last look.
+    fired: Option<Fired>,
 }
 
 /// Sums at the last look.
@@ -352,14 +354,18 @@ impl World {
         Ok(())
     }
 
-    /// No sample of what the card forwarded differs from the rules, but for the counts of a card that
-    /// counted wrongly.
+    /// No sample of what the card forwarded differs from the rules, but of a card that counted wrongly,
+    /// or that left out a command: an entry that should have ended with a commit goes on until it is
+    /// found out, and to find that out is what samples are for.
     fn check_findings(&mut self) -> Result<(), Failure> {
-        let miscounts = [Class::CounterWrapped, Class::CounterReset];
-        let is_excused = |finding: &Finding| {
-            matches!(finding.divergence, Divergence::Counts { .. })
-                && self.trouble.was_on
-                && miscounts.iter().any(|class| self.scenario.faults.has(*class))
+        let fired = self.card.device().fired();
+        let before = self.seen.fired.replace(fired);
+        let struck = |class| fired.of(class) > before.map_or(0, |before| before.of(class));
+        let miscounts = struck(Class::CounterWrapped) || struck(Class::CounterReset);
+        let leaves_out = struck(Class::CommandTimeout);
+        let is_excused = |finding: &Finding| match finding.divergence {
+            Divergence::Counts { .. } => miscounts,
+            _ => leaves_out,
         };
         match self.brain.findings.iter().find(|finding| !is_excused(finding)) {
             Some(finding) => Err(Wrong::Divergence.because(format!("{finding:?}"))),
@@ -385,7 +391,10 @@ impl World {
         if inside != ledger {
             let missing: Vec<_> = ledger.difference(&inside).collect();
             let orphans: Vec<_> = inside.difference(&ledger).collect();
-            let told = format!("missing in the card: {missing:?}, orphans: {orphans:?}");
+            let told = format!(
+                "missing in the card: {missing:?}, orphans: {orphans:?}; {:?}",
+                self.brain.engine.reconciled()
+            );
             return Err(Wrong::Ledger.because(told));
         }
         Ok(())
