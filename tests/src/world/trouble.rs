@@ -32,6 +32,9 @@ const LATENT_MAX: Duration = Duration::from_millis(4_200);
 /// Failures of a mended card that come of what was done wrongly before.
 const LATENT_FAILURES: u64 = 12;
 
+/// A flow that waits for so long waits for nothing.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+
 /// Above that a bank of the small cards here may have no place for a key.
 const BRIM_PERCENT: u32 = 75;
 
@@ -201,10 +204,12 @@ impl World {
             | WhyNot::Refused(_) => true,
             _ => false,
         };
-        let flow =
-            self.brain.engine.flows().find(|view| {
-                view.place == Place::Software && view.why_not.as_ref().is_some_and(waits)
-            });
+        // A bank may get another mask at any time: its flows wait for their next packets then.
+        let is_long = |since: Time| self.now.since(since) > PATIENCE;
+        let flow = self.brain.engine.flows().find(|view| {
+            let waits = view.why_not.as_ref().is_some_and(waits);
+            view.place == Place::Software && waits && is_long(view.since)
+        });
         if let Some(view) = flow {
             return Some(format!("flow {:?} is in software: {:?}", view.id, view.why_not));
         }
