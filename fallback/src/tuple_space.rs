@@ -39,12 +39,14 @@ pub(crate) struct TupleSpace {
     tuples: Vec<Tuple>,
     /// Tuples in use, most used first.
     ranking: Vec<u32>,
+    /// Tuples that flows were put into since keys were last looked up.
+    fresh: Vec<u32>,
 }
 
 impl TupleSpace {
     /// No flows.
     pub(crate) const fn new(hasher: KeyHasher) -> Self {
-        Self { hasher, tuples: Vec::new(), ranking: Vec::new() }
+        Self { hasher, tuples: Vec::new(), ranking: Vec::new(), fresh: Vec::new() }
     }
 
     /// Number of masks in use.
@@ -73,7 +75,17 @@ impl TupleSpace {
 
     /// The slot of a flow that matches `key` in a generation.
     pub(crate) fn find(&self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
-        self.ranking.iter().find_map(|&index| {
+        self.find_in(&self.ranking, (key, serves), store)
+    }
+
+    /// The same for a key that [`Self::find_many`] has not found: it can only be one put in since.
+    pub(crate) fn find_fresh(&self, key: &Key, serves: Serves, store: &Store) -> Option<u32> {
+        self.find_in(&self.fresh, (key, serves), store)
+    }
+
+    #[inline(always)]
+    fn find_in(&self, tuples: &[u32], (key, serves): (&Key, Serves), store: &Store) -> Option<u32> {
+        tuples.iter().find_map(|&index| {
             let tuple = &self.tuples[index as usize];
             tuple.find(self.hasher.hash(key, &tuple.mask), |flow| {
                 store.hot(flow).serves.meets(serves) && store.agrees(flow, key, &tuple.mask)
@@ -92,6 +104,7 @@ impl TupleSpace {
         store: &Store,
         mut found: impl FnMut(u8, u32),
     ) {
+        self.fresh.clear();
         let mut hashes = [0; WANTED_MAX];
         for &index in &self.ranking {
             let tuple = &mut self.tuples[index as usize];
@@ -128,6 +141,9 @@ impl TupleSpace {
     /// Adds the flow in slot `flow`; returns its tuple.
     pub(crate) fn insert(&mut self, matching: &MaskedKey, flow: u32) -> u32 {
         let index = self.tuple_of(&matching.mask);
+        if !self.fresh.contains(&index) {
+            self.fresh.push(index);
+        }
         let tuple = &mut self.tuples[index as usize];
         tuple.insert(self.hasher.hash(&matching.value, &tuple.mask), flow);
         index

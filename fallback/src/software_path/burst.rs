@@ -311,7 +311,7 @@ impl SoftwarePath {
             }
         }
         // An earlier packet of the burst may have made the flow.
-        let made = self.tuples.find(&lane.keys[at], lane.serves[at], &self.store);
+        let made = self.tuples.find_fresh(&lane.keys[at], lane.serves[at], &self.store);
         let Some(flow) = made else {
             return self.miss(packet, at, lane, effects);
         };
