@@ -260,6 +260,12 @@ fn killed_and_started_again_the_daemon_takes_over_a_card_that_never_stopped() {
             daemon.kill();
             let _ = change.join();
             (0..1 + restart % 7).for_each(|_| pause());
+            if restart % 2 == 1 {
+                // One that is killed while it takes over leaves all to the next.
+                let mut hasty = place.daemon();
+                (0..restart / 2 % 5).for_each(|_| pause());
+                hasty.kill();
+            }
             daemon = place.daemon();
             let stats = place.stats();
             check_on(&seen_last, &stats);

@@ -133,7 +133,10 @@ impl RemoteBus {
         let Keepsakes { socket, memory, bells } = keepsakes;
         let bus = Self::with(path, Arena::resume(memory, arena)?, bells, patience)?;
         let memory = Arc::clone(&bus.arena);
-        let mut client = Client::resume(UnixStream::from(socket), patience, memory)?;
+        // Processes that follow on each other have different numbers.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let first_id = u16::from_be_bytes([high, low]).wrapping_mul(64);
+        let mut client = Client::resume(UnixStream::from(socket), patience, memory, first_id)?;
         let bar = bus.bar_file(&mut client)?;
         bus.bar.replace(bar.as_fd(), Pages::Shared)?;
         *bus.lock() = Some(client);

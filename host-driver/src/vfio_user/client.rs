@@ -80,6 +80,8 @@ pub struct Client {
     next_id: u16,
     server: Version,
     memory: Arc<dyn HostMemory>,
+    /// Whether replies may come to what a former process has asked.
+    is_heir: bool,
 }
 
 impl std::fmt::Debug for Client {
@@ -100,13 +102,14 @@ impl Client {
     ) -> Result<Self, CallError> {
         let connection = Connection::new(stream, patience).map_err(ConnectionError::from)?;
         let server = Version::ours();
-        let mut client = Self { connection, next_id: 0, server, memory };
+        let mut client = Self { connection, next_id: 0, server, memory, is_heir: false };
         let reply = client.call(Command::Version, &[&Version::ours().encode()], &[])?;
         client.server = Version::decode(&reply.body)?;
         Ok(client)
     }
 
-    /// The client's end of a connection that has been greeted by a process that is gone.
+    /// The client's end of a connection that has been greeted by a process that is gone. Replies to
+    /// that process are passed over; `first_id` should be none that it used lately.
     ///
     /// # Errors
     /// The system's.
@@ -114,9 +117,11 @@ impl Client {
         stream: UnixStream,
         patience: Duration,
         memory: Arc<dyn HostMemory>,
+        first_id: u16,
     ) -> Result<Self, CallError> {
         let connection = Connection::new(stream, patience).map_err(ConnectionError::from)?;
-        Ok(Self { connection, next_id: 0, server: Version::ours(), memory })
+        let server = Version::ours();
+        Ok(Self { connection, next_id: first_id, server, memory, is_heir: true })
     }
 
     /// What the device is.
@@ -272,6 +277,7 @@ impl Client {
             let command = Command::of(message.header.command).unwrap_or(Command::Version);
             match message.header.kind {
                 Kind::Command | Kind::Quiet => self.answer(&message)?,
+                Kind::Reply | Kind::Refusal(_) if self.is_heir => {}
                 Kind::Reply | Kind::Refusal(_) => return Err(CallError::Confused { command }),
             }
         }
@@ -305,6 +311,7 @@ impl Client {
                     self.answer(&message)?;
                     continue;
                 }
+                _ if (of, to) != (id, command as u16) && self.is_heir => continue,
                 _ if (of, to) != (id, command as u16) => {
                     return Err(CallError::Confused { command });
                 }

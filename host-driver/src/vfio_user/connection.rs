@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -63,6 +63,9 @@ struct Inbox {
     pieces: u32,
 }
 
+/// Longest message that is taken whole if it is there whole.
+const SMALL_MAX: usize = 4096;
+
 /// One end of a connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -115,7 +118,11 @@ impl Connection {
         // Ends: every turn takes at least one byte of a message of bounded length.
         loop {
             let have = self.inbox.bytes.len();
-            let wanted = self.inbox.header.map_or(HEADER_BYTES, |header| header.bytes as usize);
+            let wanted = match self.inbox.header {
+                Some(header) => header.bytes as usize,
+                None if have == 0 => self.length_ahead().unwrap_or(HEADER_BYTES),
+                None => HEADER_BYTES,
+            };
             if have < wanted {
                 if !self.take_piece(wanted)? {
                     return Ok(None);
@@ -132,6 +139,16 @@ impl Connection {
             let body = inbox.bytes.split_off(HEADER_BYTES);
             return Ok(Some(Message { header, body, descriptors: inbox.descriptors }));
         }
+    }
+
+    /// Length of a small message that comes next: it is taken at once, so that a process that is killed
+    /// leaves none in part to the next.
+    fn length_ahead(&self) -> Option<usize> {
+        let mut bytes = [0; HEADER_BYTES];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let (count, _) = recv(&self.stream, &mut bytes[..], flags).ok()?;
+        let header = Header::decode(&bytes).ok().filter(|_| count == HEADER_BYTES)?;
+        usize::try_from(header.bytes).ok().filter(|length| *length <= SMALL_MAX)
     }
 
     /// Takes bytes up to a length of `wanted`; whether any came.

@@ -216,3 +216,34 @@ fn another_device_is_not_driven() {
     drop(bus);
     thread.join().unwrap();
 }
+
+#[test]
+fn what_a_killed_process_has_asked_does_not_confuse_the_next() {
+    let (path, thread) = server(|mut stream| {
+        greet(&mut stream);
+        // Two questions of the first process are answered when the second is there already.
+        let stale = [take(&mut stream), take(&mut stream)];
+        let asked = take(&mut stream);
+        for header in stale {
+            answer(&mut stream, Header { kind: Kind::Reply, ..header }, &[0; 16]);
+        }
+        answer(&mut stream, Header { kind: Kind::Refusal(22), ..asked }, &[]);
+        answer(&mut stream, Header { kind: Kind::Reply, ..stale[0] }, &[0; 16]);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let first = client(&path).unwrap();
+    let socket = UnixStream::from(first.duplicate().unwrap());
+    let mut raw = socket.try_clone().unwrap();
+    for id in [40, 41] {
+        let command = Command::InterruptInfo as u16;
+        let header = Header { id, command, bytes: 32, kind: Kind::Command };
+        raw.write_all(&[&header.encode()[..], &[0; 16]].concat()).unwrap();
+    }
+    drop((first, raw));
+    let mut second = Client::resume(socket, PATIENCE, Arc::new(Sevens), 7).unwrap();
+    let error = second.interrupt_info(2).unwrap_err();
+    assert!(matches!(error, CallError::Refused { .. }), "{error}");
+    (0..3).for_each(|_| second.attend().unwrap());
+    drop(second);
+    thread.join().unwrap();
+}
