@@ -37,6 +37,10 @@ pub(crate) struct Statistics {
     pub reconcile: Option<ReconcileView>,
     /// Seconds between which the card's counts are unknowable: totals are lower bounds.
     pub counter_gap: Option<(f64, f64)>,
+    /// Packets that later ones of their flow may have overtaken, at most; null where the card holds
+    /// packets while their flow moves into it, so that none is.
+    #[serde(default)]
+    pub overtaken_max: Option<u64>,
     /// Packets copied to the controller.
     pub controller: u64,
 }

@@ -254,6 +254,9 @@ impl Engine {
             ledger.delete(self.current, id);
             self.settled(id);
         } else if let Some(record) = self.flows.get_mut(flow) {
+            if ledger.capabilities.hold_frames == 0 {
+                record.expose();
+            }
             record.accepted(now);
         }
     }

@@ -46,6 +46,9 @@ impl Engine {
             return;
         };
         record.software = counts;
+        if delta.packets > 0 && record.is_exposed() {
+            self.overtaken_max += delta.packets;
+        }
         record.heat.add(round, delta.packets);
         let heat = record.heat.sure_at(round + 1);
         // Packets that software still had of a flow now in the card foretell the card's.

@@ -76,6 +76,8 @@ pub struct Engine {
     /// Of `card`, packets of flows that send nowhere.
     pub(crate) card_dropped: Counts,
     pub(crate) card_unknown: bool,
+    /// Packets that may have been overtaken at most.
+    pub(crate) overtaken_max: u64,
     pub(crate) gap: Option<(Time, Time)>,
     /// The sweep that is being given.
     pub(crate) sweeping: Option<Sweeping>,
@@ -125,6 +127,7 @@ impl Engine {
             reconcile: Reconcile::new(now),
             card_dropped: Counts::default(),
             card_unknown: false,
+            overtaken_max: 0,
             gap: None,
             sweeping: None,
             rounds: Rounds::new(now),

@@ -22,6 +22,10 @@ const BACK_OFF_DOUBLINGS: u32 = 7;
 /// The same when the card had no room: 50 ms to 400 ms, as others leave.
 const BACK_OFF_DOUBLINGS_FULL: u32 = 3;
 
+/// Reports of software after an install that may have packets from before it: one may have begun when
+/// the entry came to serve.
+const EXPOSED_REPORTS: u8 = 2;
+
 /// Place of a flow in the engine's table; a flow that is gone keeps it until its entries are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FlowIndex(u32);
@@ -82,6 +86,8 @@ pub(crate) struct FlowRecord {
     pub(crate) closing: bool,
     /// Whether the card had an entry of it and does not count.
     pub(crate) card_unknown: bool,
+    /// Reports of software whose packets may be overtaken by the card's: see [`Self::expose`].
+    exposure: u8,
     pub(crate) software: Counts,
     /// Of its packets in software.
     pub(crate) heat: Heat,
@@ -113,6 +119,7 @@ impl FlowRecord {
             quarantined: false,
             closing: false,
             card_unknown: false,
+            exposure: 0,
             software: Counts { packets: 0, bytes: 0 },
             heat: Heat::new(0),
             seen: None,
@@ -130,6 +137,19 @@ impl FlowRecord {
 
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// An entry of it is made, or serves from now on, in a card that cannot hold: its packets that
+    /// software still has may be overtaken. Those are in the next two reports of software.
+    pub(crate) const fn expose(&mut self) {
+        self.exposure = EXPOSED_REPORTS;
+    }
+
+    /// Whether packets that software reports now may have been overtaken.
+    pub(crate) const fn is_exposed(&mut self) -> bool {
+        let is_exposed = self.exposure > 0;
+        self.exposure = self.exposure.saturating_sub(1);
+        is_exposed
     }
 
     /// Its entries, in the order of their making.

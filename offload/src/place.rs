@@ -253,6 +253,9 @@ impl Engine {
         let install = Install { flow, spot, edit, ttl_threshold, from, heat, tally, value, mask };
         let id = ledger.add(self.now, install);
         let counts = ledger.capabilities.counters;
+        if ledger.capabilities.hold_frames == 0 {
+            record.expose();
+        }
         if record.entries().is_empty() {
             record.explain(self.now, Some(WhyNot::Pending));
         }

@@ -89,6 +89,13 @@ impl Engine {
         self.ledger.as_ref().is_none_or(|ledger| ledger.capabilities.hold_frames > 0)
     }
 
+    /// Packets that may have been overtaken by later ones of their flow, at most: those that software
+    /// had of a flow around each install in a card that cannot hold. `None` where none can be.
+    #[must_use]
+    pub fn overtaken_max(&self) -> Option<u64> {
+        (self.overtaken_max > 0 || !self.can_hold()).then_some(self.overtaken_max)
+    }
+
     /// Operations on the card that were made and have not ended; those that end with a later commit
     /// do not count.
     #[must_use]

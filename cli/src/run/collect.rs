@@ -59,6 +59,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
         shadow: shadow(session),
         reconcile: reconcile(session),
         counter_gap: totals.counter_gap.map(|(from, until)| (seconds(from), seconds(until))),
+        overtaken_max: session.brain.engine.overtaken_max(),
         controller: session.brain.events.copy_count(),
     }
 }

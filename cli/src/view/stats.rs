@@ -88,6 +88,9 @@ fn head(statistics: &Statistics, wall: Option<Duration>) -> String {
                 writeln!(text, "{head:<16}{:>8}  {}", share(each.packets, decided), each.reason);
         }
     }
+    if let Some(most) = statistics.overtaken_max {
+        let _ = writeln!(text, "overtaken {most:>14}  at most: the card cannot hold packets");
+    }
     if let Some((from, until)) = statistics.counter_gap {
         let _ = writeln!(text, "card counters unknown from {from:.3} s to {until:.3} s");
     }

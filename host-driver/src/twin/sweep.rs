@@ -15,7 +15,7 @@ use twinpath_abi::sweep::{RECORD_BYTES, Record};
 use twinpath_flow::card::{CounterSink, EntryCounts, Epoch, Sweep};
 use twinpath_flow::counters::Counts;
 #[cfg(sabotage)]
-use twinpath_flow::sabotage::{Bug, strikes_at};
+use twinpath_flow::sabotage::{Bug, strikes_one_in, touches};
 use twinpath_flow::time::Time;
 
 /// Records read from DMA memory at once.
@@ -115,8 +115,11 @@ impl<B: Bus> Active<B> {
         // An empty card is swept too: that it has nothing to report is worth a time.
         let records = self.roster.high_water();
         #[cfg(sabotage)]
-        let records =
-            records - u32::from(records == self.memory.entries && strikes_at(Bug::OffByOne));
+        let records = {
+            touches(Bug::OffByOne);
+            let is_full = records == self.memory.entries;
+            records - u32::from(is_full && strikes_one_in(Bug::OffByOne, 4))
+        };
         self.ask_for(bus, watched, records);
     }
 

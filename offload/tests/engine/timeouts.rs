@@ -62,6 +62,23 @@ fn a_rule_used_only_in_the_card_stays_and_ends_after_its_last_packet() {
 }
 
 #[test]
+fn packets_around_an_install_may_be_overtaken_in_a_card_that_cannot_hold() {
+    let told = |hold| {
+        let mut world = World::new(1, Shape { hold, ..SHAPE }, Settings::default());
+        world.card_up(Faults::default());
+        world.packet(&key(1, 1));
+        world.packet(&key(1, 1));
+        run(&mut world, Duration::from_secs(1));
+        let around = world.engine.overtaken_max();
+        (0..50).for_each(|_| world.packet(&key(1, 1)));
+        run(&mut world, Duration::from_secs(1));
+        (around, world.engine.overtaken_max())
+    };
+    assert_eq!(told(true), (None, None));
+    assert_eq!(told(false), (Some(2), Some(2)), "not those that the card decides later");
+}
+
+#[test]
 fn a_hard_timeout_ends_a_busy_rule_once() {
     let mut world = World::with_timeouts(1, SHAPE, Settings::default(), (0, 3));
     world.card_up(Faults::default());

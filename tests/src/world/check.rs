@@ -42,7 +42,7 @@ pub struct Seen {
     /// Since when the card has had entries.
     filled: Time,
     /// How often each class of faults had struck by the last look.
-    fired: Option<Fired>,
+    pub(super) fired: Option<Fired>,
 }
 
 /// Sums at the last look.
@@ -187,6 +187,11 @@ impl World {
         self.check_flows()?;
         self.check_ledger()?;
         self.check_findings()?;
+        let most = self.brain.engine.overtaken_max().unwrap_or_default();
+        if self.oracle.overtaken() > most {
+            let told = format!("{} overtaken, told at most {most}", self.oracle.overtaken());
+            return Err(Wrong::Reordered.because(told));
+        }
         let alive: BTreeSet<u64> = self.streams.iter().map(|stream| stream.number).collect();
         self.oracle.keep_streams(|stream| alive.contains(&stream));
         if self.trouble.was_on && !self.trouble.is_on {

@@ -77,6 +77,8 @@ pub struct Oracle {
     account: Account,
     /// By rule: packets since the last look that it may have counted.
     possible: BTreeMap<RuleId, u64>,
+    /// Packets that left behind later ones of their stream.
+    overtaken: u64,
     next: u64,
 }
 
@@ -98,6 +100,12 @@ impl Oracle {
     pub fn generations(&self) -> (Generation, Generation) {
         let first = self.pipelines.front().map_or(Generation(0), |phase| phase.0);
         (first, self.pipelines.back().map_or(first, |phase| phase.0))
+    }
+
+    /// Packets that left behind later ones of their stream.
+    #[must_use]
+    pub const fn overtaken(&self) -> u64 {
+        self.overtaken
     }
 
     /// Packets since the last look that a rule may have counted at most.
@@ -237,6 +245,7 @@ impl Oracle {
         let journey = &self.journeys[&number];
         if !journey.vague {
             let last = self.left.entry((journey.stream, port)).or_default();
+            self.overtaken += u64::from(number < *last);
             if number < *last && order == Order::Strict {
                 let told = format!(
                     "packet {number} of stream {} left by port {} after packet {last}; frame {}",

@@ -139,7 +139,7 @@ impl Make {
         profile.ports = u32::try_from(ports.physical().count()).expect("a few");
         let queues = random.pick(&[1, 1, 2, 3]);
         profile.queues = u32::from(queues);
-        profile.hold_frames = random.pick(&[64, 64, 64, 8, 2]);
+        profile.hold_frames = random.pick(&[64, 64, 64, 64, 64, 64, 0, 8, 8, 2]);
         profile.hold_entries = random.pick(&[1024, 64, 4]);
         profile.packet_latency_ns = random.pick(&[0, 0, 100, 5_000, 50_000]);
         profile.command_latency_ns = random.pick(&[0, 500, 2_000, 2_000, 200_000]);

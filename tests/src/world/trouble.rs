@@ -137,9 +137,22 @@ impl World {
         if self.trouble.is_on {
             self.card.device().clear_faults();
             self.trouble.is_on = false;
+            if self.has_miscounted() {
+                // Its counters stay wrong until a reset, and nobody can say by how much.
+                self.card.resume(self.now, &mut self.brain);
+            }
             self.rest()?;
         }
         self.look()
+    }
+
+    /// Whether a fault has changed counters since the last look.
+    fn has_miscounted(&mut self) -> bool {
+        let fired = self.card.device().fired();
+        let before = self.seen.fired;
+        [Class::CounterWrapped, Class::CounterReset]
+            .into_iter()
+            .any(|class| fired.of(class) > before.map_or(0, |before| before.of(class)))
     }
 
     /// Waits until everything is as wanted and has been for so long that nothing is latent.
