@@ -17,6 +17,7 @@ use crate::run::explain::{FlowStory, PacketStory, packet_story};
 use crate::run::host::Order;
 use crate::run::replace::Replaced;
 use crate::statistics::Statistics;
+use crate::view::flows::Flows;
 use crate::{hold, output, run, view};
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
@@ -48,8 +49,7 @@ pub(crate) fn execute(arguments: &Arguments) -> Result<(), Failure> {
             show(client, &Request::Reasons, view::why::list)
         }
         Command::Flows { place, limit, client, .. } => {
-            let place = place.map(|place: Place| place.name().to_owned());
-            show(client, &Request::Flows { place, limit: *limit }, view::flows::list)
+            flows(client, place.map(|place: Place| place.name().to_owned()), *limit)
         }
         Command::Explain { what, device, client } => {
             let request = Request::Explain { what: what.clone(), device: device.clone() };
@@ -80,15 +80,37 @@ fn show<T: DeserializeOwned>(
     request: &Request,
     view: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
+    let value = fetch(client, request)?;
+    if client.json {
+        return output::json(&value);
+    }
+    output::text(&view(&serde_json::from_value(value).map_err(Failure::run)?))
+}
+
+/// Asks for all pages of a listing of flows and prints them as one.
+fn flows(client: &Client, place: Option<String>, limit: usize) -> Result<(), Failure> {
+    let mut all = Flows { total: 0, flows: Vec::new(), next: None };
+    // Ends: a page behind another begins later, and a listing has an end.
+    loop {
+        let request = Request::Flows { place: place.clone(), limit, page: all.next };
+        let page: Flows = serde_json::from_value(fetch(client, &request)?).map_err(Failure::run)?;
+        all.flows.extend(page.flows);
+        (all.total, all.next) = (page.total, page.next);
+        if all.next.is_none() {
+            break;
+        }
+    }
+    if client.json { output::json(&all) } else { output::text(&view::flows::list(&all)) }
+}
+
+/// Asks the running process.
+fn fetch(client: &Client, request: &Request) -> Result<Value, Failure> {
     let answer = ask(client.socket.as_deref(), request).map_err(|error| match error {
         AskError::Socket(error @ SocketError::SeveralRunning { .. }) => Failure::input(error),
         error => Failure::run(error),
     })?;
     match answer {
-        Answer::Ok(value) if client.json => output::json(&value),
-        Answer::Ok(value) => {
-            output::text(&view(&serde_json::from_value(value).map_err(Failure::run)?))
-        }
+        Answer::Ok(value) => Ok(value),
         Answer::Refused(error) => Err(Failure::input(anyhow!(error))),
         Answer::Failed(error) => Err(Failure::run(anyhow!(error))),
     }

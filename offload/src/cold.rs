@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use twinpath_flow::card::{EntryId, TableId};
 
 /// Entries of one table looked at in one round; a larger table is gone through by turns.
-const LOOKED_AT_MAX: usize = 16_384;
+const LOOKED_AT_MAX: usize = 8192;
 
 /// Of those, the coldest so many are kept.
 const KEPT_MAX: usize = 4096;
@@ -23,10 +23,11 @@ pub(crate) struct Cold {
 }
 
 impl Cold {
-    fn look(&mut self, members: &[EntryId], entries: &Entries, round: u32) {
+    fn look(&mut self, members: &[EntryId], entries: &mut Entries, round: u32) {
         self.round = Some(round);
-        let heat = |id: &EntryId| {
-            let entry = entries.get(id).filter(|entry| entry.may_leave())?;
+        let mut heat = |id: &EntryId| {
+            let entry = entries.get_mut(id).filter(|entry| entry.may_leave())?;
+            entry.heat.advance(round);
             Some((entry.heat.at(round), *id))
         };
         let earlier: Vec<EntryId> = self.found.drain(..).map(|(_, id)| id).collect();
@@ -35,7 +36,7 @@ impl Cold {
         let turn = members[start..].iter().chain(&members[..start]).take(count);
         self.hand = (start + count) % members.len().max(1);
         if count < members.len() {
-            self.found.extend(earlier.iter().filter_map(heat));
+            self.found.extend(earlier.iter().filter_map(&mut heat));
         }
         self.found.extend(turn.filter_map(heat));
         if self.found.len() > KEPT_MAX {

@@ -52,10 +52,12 @@ impl Engine {
         record.heat.add(round, delta.packets);
         let heat = record.heat.sure_at(round + 1);
         // Packets that software still had of a flow now in the card foretell the card's.
+        let mut is_served = false;
         if let ([id], Some(ledger)) = (record.entries(), self.ledger.as_mut())
             && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole)
         {
             entry.heat.add(round, delta.packets);
+            is_served = entry.stays();
         }
         let used = last_used.unwrap_or(record.last_used).min(self.now);
         record.last_used = record.last_used.max(used);
@@ -69,7 +71,7 @@ impl Engine {
                 rule.used(used);
             }
         }
-        if delta.packets > 0 {
+        if delta.packets > 0 && !is_served {
             self.wanting.note(heat, index);
         }
     }

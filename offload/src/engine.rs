@@ -35,11 +35,8 @@ pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
 /// A held entry whose earlier packets software has not sent by then is taken out again.
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
 
-/// Flows offered after one input at most, so that none takes long.
-const OFFERS_AT_ONCE: usize = 2;
-
-/// The same when only time has passed.
-const OFFERS_AT_TIMEOUT: usize = 32;
+/// Flows that want places offered at one [`Input::Timeout`] at most, so that none takes long.
+const OFFERS_AT_ONCE: usize = 128;
 
 /// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
 pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
@@ -151,10 +148,7 @@ impl Engine {
             self.place_arrivals();
         }
         self.now = self.now.max(now);
-        let offers = match input {
-            Input::Timeout => OFFERS_AT_TIMEOUT,
-            _ => OFFERS_AT_ONCE,
-        };
+        let has_time = matches!(input, Input::Timeout);
         match input {
             Input::FlowMade { id, flow, key, from, until } => {
                 if self.flows.find(id).is_some() {
@@ -195,18 +189,26 @@ impl Engine {
             }
             Input::Timeout => {}
         }
-        self.run_due(offers);
+        self.run_due();
+        if has_time {
+            self.use_time();
+        }
     }
 
-    /// What time alone brings about.
-    fn run_due(&mut self, offers: usize) {
+    /// What is due, whatever was told.
+    fn run_due(&mut self) {
         self.expire_holds();
         self.expire_operations();
         self.advance_change();
         self.run_round();
+    }
+
+    /// The next part of what would take long: nothing else is waiting. Not done with other inputs,
+    /// so that a burst of packets or answers waits for none of it.
+    fn use_time(&mut self) {
         self.end_flows();
         self.judge_samples();
-        self.place_wanting(offers);
+        self.place_wanting(OFFERS_AT_ONCE);
     }
 
     /// The next thing to do, `None` when there is nothing more for now.

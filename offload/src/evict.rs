@@ -30,7 +30,8 @@ impl Engine {
         self.settle_masks();
     }
 
-    /// The heat below which a flow gets nobody's place: 0 while a table has room or no mask.
+    /// The heat below which a flow gets nobody's place, the hysteresis included: 0 while a table has
+    /// room or no mask.
     fn bar(&mut self) -> u64 {
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_mut() else { return 0 };
@@ -45,26 +46,29 @@ impl Engine {
             }
             bar = bar.min(ledger.coldest(table, round).map_or(0, |(heat, _)| heat));
         }
-        bar
+        let least = u128::from(bar) * u128::from(self.settings.hysteresis_percent) / 100 + 1;
+        u64::try_from(least).unwrap_or(u64::MAX)
     }
 
     /// Offers a flow; where it finds no room, a colder one makes some.
     pub(crate) fn place_candidate(&mut self, index: FlowIndex) {
-        for (key, why_not, wanted) in self.offer_seen(index) {
-            let table = self.spots_of(index, key.as_ref()).first().map(|spot| spot.table);
-            let no_bank = table.is_none_or(|table| self.is_ternary(table));
+        self.offer_seen(index, |engine, key, why_not, wanted| {
+            let table = engine.spots_of(index, key.as_ref()).first().map(|spot| spot.table);
+            let no_bank = table.is_none_or(|table| engine.is_ternary(table));
             if no_bank && matches!(why_not, WhyNot::TableFull | WhyNot::NoBank) {
-                self.homeless = self.homeless.saturating_add(wanted);
-                self.want_mask_of(index, wanted);
+                engine.homeless = engine.homeless.saturating_add(wanted);
+                engine.want_mask_of(index, wanted);
             }
             match (why_not, table) {
                 (WhyNot::TableFull, Some(table)) => {
-                    self.challenge(table, (index, key), wanted);
+                    engine.challenge(table, (index, key), wanted);
                 }
-                (WhyNot::Specialisations(_), _) => self.rotate(index, key, wanted),
+                (WhyNot::Specialisations(_), _) => engine.rotate(index, key, wanted),
+                // A mask may be on its way: it is offered again when that is set.
+                (WhyNot::Pending | WhyNot::NoBank, _) => engine.wanting.see(index),
                 _ => {}
             }
-        }
+        });
     }
 
     fn is_ternary(&self, table: TableId) -> bool {

@@ -86,8 +86,8 @@ impl Heat {
         self.packets = self.packets.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
     }
 
-    /// Folds in the rounds before `round`.
-    fn advance(&mut self, round: u32) {
+    /// Folds in the rounds before `round`, so that nobody has to do it again; says the same as before.
+    pub(crate) fn advance(&mut self, round: u32) {
         let rounds = u32::from(low(round).wrapping_sub(self.round));
         if rounds == 0 || rounds > u32::from(u16::MAX - 8) {
             // Nothing to fold in: counted in this round already, or in a later one.

@@ -77,6 +77,11 @@ pub(crate) struct EntryRecord {
 }
 
 impl EntryRecord {
+    /// Whether it serves or will, and is not on its way out.
+    pub(crate) fn stays(&self) -> bool {
+        self.state != EntryState::Deleting && self.doom.is_none()
+    }
+
     /// Whether it may lose its place: it serves and is not on its way out.
     pub(crate) fn may_leave(&self) -> bool {
         self.state == EntryState::InCard && self.doom.is_none()

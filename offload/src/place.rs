@@ -297,11 +297,15 @@ impl Engine {
         waits.then(|| self.budget.ready_at(2)).flatten()
     }
 
-    /// Offers a flow with each of its remembered packets; returns those that were not placed, with
-    /// why and how hot.
-    pub(crate) fn offer_seen(&mut self, index: FlowIndex) -> Vec<(Option<Key>, WhyNot, u64)> {
+    /// Offers a flow with each of its remembered packets; `refused` is told of those that were not
+    /// placed, with why and how hot, when all were offered.
+    pub(crate) fn offer_seen(
+        &mut self,
+        index: FlowIndex,
+        mut refused: impl FnMut(&mut Self, Option<Key>, WhyNot, u64),
+    ) {
         let round = self.rounds.number;
-        let Some(record) = self.flows.get_mut(index) else { return Vec::new() };
+        let Some(record) = self.flows.get_mut(index) else { return };
         let heat = record.heat.sure_at(round);
         let mut keys = Vec::new();
         if let Some(seen) = &mut record.seen {
@@ -309,8 +313,10 @@ impl Engine {
             keys = seen.take_keys();
         }
         if keys.is_empty() {
-            let failed = self.offer(index, None, Pay::Now).err();
-            return failed.map(|why| (None, why, heat)).into_iter().collect();
+            if let Err(why_not) = self.offer(index, None, Pay::Now) {
+                refused(self, None, why_not, heat);
+            }
+            return;
         }
         let mut failed = Vec::new();
         keys.retain(|(key, seen)| match self.offer(index, Some(key), Pay::Now) {
@@ -325,7 +331,9 @@ impl Engine {
         if let Some(record) = self.flows.get_mut(index).filter(|_| !keys.is_empty()) {
             record.seen_mut().put_keys(keys);
         }
-        failed
+        for (key, why_not, share) in failed {
+            refused(self, key, why_not, share);
+        }
     }
 
     /// The tables in which the flow's packets could be, best first; none when they are served.

@@ -35,19 +35,20 @@ impl Engine {
         self.flows.iter().map(|record| self.view(record))
     }
 
+    /// Whether a flow is in `place`, or `place` is anywhere.
+    fn is_at(&self, record: &FlowRecord, place: Option<Place>) -> bool {
+        place.is_none_or(|place| (place == Place::Card) == self.is_in_card(record))
+    }
+
     /// The flows with most packets, in `place` or anywhere: how many there are, and at most `most` of
-    /// them, the busiest first. Only what is told of them is made.
+    /// them, the busiest first. Looks at every flow.
     #[must_use]
-    pub fn busiest(&self, place: Option<Place>, most: usize) -> (usize, Vec<FlowView>) {
-        let wanted = |record: &FlowRecord| match place {
-            None => true,
-            Some(place) => (place == Place::Card) == self.is_in_card(record),
-        };
+    pub fn busiest(&self, place: Option<Place>, most: usize) -> (usize, Vec<FlowId>) {
         let packets = |record: &FlowRecord| {
             let inside = self.entries_of(record).map(|entry| entry.counts.packets);
             record.card().packets + record.software.packets + inside.sum::<u64>()
         };
-        let ranked = self.flows.iter().filter(|record| wanted(record));
+        let ranked = self.flows.iter().filter(|record| self.is_at(record, place));
         let mut ranked: Vec<_> =
             ranked.map(|record| (Reverse(packets(record)), record.id)).collect();
         let total = ranked.len();
@@ -56,8 +57,7 @@ impl Engine {
             ranked.truncate(most);
         }
         ranked.sort_unstable();
-        // A flow that software has dropped may have lost its name to a newer one.
-        (total, ranked.iter().filter_map(|(_, id)| self.flow(*id)).collect())
+        (total, ranked.into_iter().map(|(_, id)| id).collect())
     }
 
     /// Everything known about a rule in place or of the change under way.

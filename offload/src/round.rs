@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// core to the rest, however many there are.
 const NANOS_PER_ITEM: u64 = 100;
 
-/// Flows looked at for their age after one input at most, so that a million that end at once stop
-/// nothing.
+/// Flows looked at for their age at one [`crate::Input::Timeout`] at most, so that a million that end at
+/// once stop nothing.
 const AGED_AT_ONCE: usize = 32;
 
 /// Packets that a sampled one can stand for at most.

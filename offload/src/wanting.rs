@@ -58,6 +58,7 @@ impl Wanting {
     /// Ends the round: its hottest flows are offered from now on, and the next round's need `bar`.
     pub(crate) fn end_round(&mut self, bar: u64) {
         let mut hot = std::mem::take(&mut self.hot);
+        hot.retain(|(heat, _)| *heat >= bar);
         hot.sort_unstable_by_key(|one| Reverse(*one));
         hot.truncate(HOTTEST_MAX);
         self.replace(hot.iter().map(|(_, index)| *index));

@@ -1,6 +1,7 @@
 //! What may be asked over the control socket, and the form of the answer.
 
 use crate::run::host::Order;
+use crate::run::listing::Page;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,8 +15,11 @@ pub(crate) enum Request {
     Flows {
         /// `card` or `software`; both when absent.
         place: Option<String>,
-        /// Most flows in the answer.
+        /// Most flows in the listing.
         limit: usize,
+        /// Where it goes on: an answer says so in `next`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<Page>,
     },
     /// Tables, flow and place of a packet or flow number.
     Explain {
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn requests_and_answers_are_plain_lines() {
-        let request = Request::Flows { place: Some("card".into()), limit: 5 };
+        let request = Request::Flows { place: Some("card".into()), limit: 5, page: None };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(line, r#"{"ask":"flows","place":"card","limit":5}"#);
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);

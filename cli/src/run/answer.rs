@@ -5,9 +5,11 @@ use super::collect::{card, reading, statistics};
 use super::explain::{flow_numbered, flow_of, flow_story, packet_story, text_of};
 use super::fault;
 use super::forwarder::Forwarder;
+use super::listing::{FLOWS_MAX, Page};
 use super::replace::{preview, replace};
 use super::session::Session;
 use crate::control::request::{Answer, Request};
+use crate::view::flows::Flows;
 use crate::view::why::{ReasonStory, Reasons};
 use serde::Serialize;
 use serde_json::json;
@@ -16,14 +18,11 @@ use twinpath_flow::text::{parse_packet, parse_rule, parse_selector};
 use twinpath_offload::reasons::ReasonView;
 use twinpath_offload::view::Place;
 
-/// Most flows in one answer: about 100 MB of text.
-const FLOWS_MAX: usize = 200_000;
-
 /// Answers one request.
 pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
     match request {
         Request::Stats => ok(&statistics(session)),
-        Request::Flows { place, limit } => flows(session, place.as_deref(), *limit),
+        Request::Flows { place, limit, page } => flows(session, place.as_deref(), *limit, *page),
         Request::Explain { what, device } => explain(session, what, device.as_deref()),
         Request::Reasons => reasons(session),
         Request::RulesDump => {
@@ -80,16 +79,24 @@ pub(super) fn ok<T: Serialize>(value: &T) -> Answer {
     }
 }
 
-fn flows(session: &Session, place: Option<&str>, limit: usize) -> Answer {
+/// A page of the flows, busiest first; without a page the first one of a new listing.
+fn flows(session: &mut Session, place: Option<&str>, limit: usize, page: Option<Page>) -> Answer {
     let place = match place {
         None => None,
         Some("card") => Some(Place::Card),
         Some("software") => Some(Place::Software),
         Some(other) => return Answer::Refused(format!("unknown place {other:?}")),
     };
-    let (total, views) = session.brain.engine.busiest(place, limit.min(FLOWS_MAX));
-    let flows: Vec<_> = views.iter().map(flow_story).collect();
-    ok(&json!({ "total": total, "flows": flows }))
+    let engine = &session.brain.engine;
+    let page =
+        page.unwrap_or_else(|| session.listings.keep(engine.busiest(place, limit.min(FLOWS_MAX))));
+    let Some((listed, total, next)) = session.listings.page(page) else {
+        return Answer::Refused("that listing is forgotten; ask for a new one".to_owned());
+    };
+    // A flow that has gone since is not told any more.
+    let views = listed.iter().filter_map(|id| engine.flow(*id));
+    let flows: Vec<_> = views.map(|view| flow_story(&view)).collect();
+    ok(&Flows { total, flows, next })
 }
 
 fn explain(session: &Session, what: &str, device: Option<&str>) -> Answer {

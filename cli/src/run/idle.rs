@@ -4,6 +4,7 @@ use super::answer::answer;
 use super::brain::Brain;
 use super::forwarder::Forwarder;
 use super::history::History;
+use super::listing::Listings;
 use super::session::Session;
 use super::signals::Signals;
 use super::software::Software;
@@ -62,6 +63,7 @@ impl Idle {
             forwarder: Forwarder::Software(Box::new(software)),
             brain,
             history: History::new(),
+            listings: Listings::default(),
             clock: Clock::start(),
             now,
             origin: Some(now),

@@ -22,6 +22,7 @@ mod identity;
 pub(crate) mod idle;
 pub mod keeper;
 mod keeping;
+pub(crate) mod listing;
 mod odometer;
 mod poll;
 pub mod ports;
@@ -54,6 +55,7 @@ use crew::Crew;
 use forwarder::Forwarder;
 use hardware::HardwarePath;
 use history::History;
+use listing::Listings;
 use ports::{PortLine, Ports};
 use remote::{RemotePath, resume_ports};
 use session::Session;
@@ -129,6 +131,7 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
         forwarder,
         brain,
         history: History::new(),
+        listings: Listings::default(),
         clock,
         now,
         origin,

@@ -5,6 +5,7 @@ use super::explain::text_of;
 use super::forwarder::Forwarder;
 use super::history::{History, Sample};
 use super::keeper::FlowKeeper;
+use super::listing::Listings;
 use super::ports::Ports;
 use super::signals::Signals;
 use super::{answer, poll};
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     pub origin: Option<Time>,
     /// When the run ends at the latest, counted from its origin.
     pub duration: Option<Duration>,
+    /// Listings of flows of which pages are to come.
+    pub listings: Listings,
     /// Control socket.
     pub server: Option<Server>,
     /// Signals.

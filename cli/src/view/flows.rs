@@ -2,6 +2,7 @@
 
 use super::{known, wrapped};
 use crate::run::explain::FlowStory;
+use crate::run::listing::Page;
 use serde::{Deserialize, Serialize};
 
 /// The answer to `twinpath flows`.
@@ -11,6 +12,9 @@ pub(crate) struct Flows {
     pub total: usize,
     /// Flows listed, busiest first.
     pub flows: Vec<FlowStory>,
+    /// Where the listing goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Page>,
 }
 
 /// The flows, three lines or more each: where it lives and why, what it matches, what it does.

@@ -48,6 +48,22 @@ fn a_dead_card_gives_its_flows_back_and_gets_them_again() {
 }
 
 #[test]
+fn every_flow_is_back_after_a_reset_without_a_packet() {
+    let mut world = World::new(5, SHAPE, Settings::default());
+    world.card_up(Faults::default());
+    for _ in 0..10 {
+        (0..40).for_each(|ip| world.packet(&key(1, ip)));
+        run(&mut world, Duration::from_millis(50));
+    }
+    let in_card = |world: &World| places(world).iter().filter(|p| **p == Place::Card).count();
+    let before = in_card(&world);
+    world.kill_card();
+    world.card_up(Faults::default());
+    run(&mut world, Duration::from_millis(200));
+    assert!(before > 1 && in_card(&world) == before, "{before} {}", in_card(&world));
+}
+
+#[test]
 fn impossible_counters_are_rejected_and_told() {
     let mut world = offloaded();
     world.sweep();

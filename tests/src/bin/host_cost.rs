@@ -73,6 +73,16 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
 }
 
+fn glance() -> Duration {
+    let start = cpu();
+    cpu().saturating_sub(start)
+}
+
+/// Settings that let the engine install as fast as it can.
+fn unlimited() -> Settings {
+    Settings { updates_per_second: u32::MAX, ops_in_flight: 4096, ..Settings::default() }
+}
+
 /// Engine, driver and card.
 struct Rig {
     engine: Engine,
@@ -83,6 +93,8 @@ struct Rig {
     now: Time,
     /// CPU time of the host's part.
     spent: Duration,
+    /// What it takes at least to read the clock twice.
+    glance: Duration,
     /// Heap bytes of the host's part.
     heap: i64,
     wants_sweep: bool,
@@ -93,7 +105,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(places: u32, hold_frames: u32) -> Self {
+    fn new(places: u32, hold_frames: u32, limits: Settings) -> Self {
         let mut profile = Profile::named("large").expect("a profile");
         profile.banks = vec![Bank { slots: places / 4 - 8, stash: 32 }];
         profile.ternary = 0;
@@ -107,8 +119,6 @@ impl Rig {
         let memory = SharedMemory::new(BAR_BYTES, arena, 8);
         let card = Card::new(profile, memory.clone());
         let before = live_bytes();
-        let limits =
-            Settings { updates_per_second: u32::MAX, ops_in_flight: 4096, ..Settings::default() };
         let engine = Engine::new(limits, pipeline, Time(0));
         let driver = Twin::attach(Arc::new(memory), ports, settings, Time(0));
         let mut rig = Self {
@@ -119,6 +129,7 @@ impl Rig {
             events: Vec::new(),
             now: Time(0),
             spent: Duration::ZERO,
+            glance: (0..1000).map(|_| glance()).min().unwrap_or_default(),
             heap: live_bytes() - before,
             wants_sweep: false,
             wants_counts: false,
@@ -139,7 +150,7 @@ impl Rig {
     fn host<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let (start, heap) = (cpu(), live_bytes());
         let result = work(self);
-        self.spent += cpu().saturating_sub(start);
+        self.spent += cpu().saturating_sub(start).saturating_sub(self.glance);
         self.heap += live_bytes() - heap;
         result
     }
@@ -158,6 +169,14 @@ impl Rig {
                 Output::RemoveFlow { id, .. } => self.removed.push(id),
                 _ => {}
             }
+        }
+    }
+
+    /// Tells what software has counted of a flow, if it still has it.
+    fn report(&mut self, id: FlowId, counts: Counts) {
+        if self.engine.serves(id) {
+            let last_used = Some(self.now);
+            self.engine.handle(self.now, Input::SoftwareCounts { id, counts, last_used });
         }
     }
 
@@ -194,8 +213,8 @@ impl Rig {
     }
 
     /// Tells of flows that software has just made, then hands out what follows from it.
-    fn made(&mut self, flows: Vec<Made>) {
-        for Made { id, key, flow } in flows {
+    fn made(&mut self, flows: &mut Vec<Made>) {
+        for Made { id, key, flow } in flows.drain(..) {
             let from = Generation(0);
             self.engine.handle(self.now, Input::FlowMade { id, flow, key, from, until: None });
         }
@@ -208,8 +227,9 @@ impl Rig {
         let count = u32::try_from(flows.len().max(1)).expect("few flows");
         for first in flows.clone().step_by(BATCH as usize) {
             self.now.0 += 1000;
-            let made = make(first..flows.end.min(first + BATCH), generation);
-            self.host(|rig| rig.made(made));
+            // Its memory is not the host's.
+            let mut made = make(first..flows.end.min(first + BATCH), generation);
+            self.host(|rig| rig.made(&mut made));
             self.settle();
         }
         (self.spent - spent) / count
@@ -287,7 +307,7 @@ fn rate(per_flow: Duration) -> f64 {
 }
 
 fn installation(hold_frames: u32, figures: &mut Vec<Figure>) {
-    let mut rig = Rig::new(PLACES, hold_frames);
+    let mut rig = Rig::new(PLACES, hold_frames, unlimited());
     let share = |percent: u32| PLACES / 100 * percent;
     let how = if hold_frames > 0 { "install, held and released" } else { "install" };
     rig.install(0..share(45), 0);
@@ -312,7 +332,7 @@ fn installation(hold_frames: u32, figures: &mut Vec<Figure>) {
 
 /// Memory per flow, and sweeps of very many counters.
 fn sweeps(figures: &mut Vec<Figure>) {
-    let mut rig = Rig::new(PLACES, 0);
+    let mut rig = Rig::new(PLACES, 0, unlimited());
     let share = |percent: u32| PLACES / 100 * percent;
     rig.install(0..share(55), 0);
     let bytes = rig.heap / i64::from(share(55));

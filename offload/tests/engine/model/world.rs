@@ -141,7 +141,8 @@ impl World {
     pub(crate) fn report(&mut self) {
         let dirty: Vec<_> = self.soft.iter().filter(|(_, f)| f.dirty).map(|(id, _)| *id).collect();
         for id in dirty {
-            let flow = self.soft.get_mut(&id).expect("listed above");
+            // One that the engine dropped meanwhile brought its last counts with it.
+            let Some(flow) = self.soft.get_mut(&id) else { continue };
             flow.dirty = false;
             let (counts, last_used) = (flow.counts, Some(flow.last_used));
             self.tell(Input::SoftwareCounts { id, counts, last_used });

@@ -18,7 +18,7 @@ fn used(rig: &Rig) -> u32 {
 
 /// Host time from the card's wish for a reset until all flows are back.
 pub(super) fn measure(figures: &mut Vec<Figure>) {
-    let mut rig = Rig::new(PLACES, 0);
+    let mut rig = Rig::new(PLACES, 0, super::unlimited());
     rig.install(0..FLOWS, 0);
     let wanted = rig.engine.totals().offloaded;
     let mut times = Vec::new();
