@@ -45,7 +45,7 @@ impl Bug {
 }
 
 /// One operation in so many is struck.
-const ONE_IN: u64 = 128;
+const ONE_IN: u64 = 256;
 
 /// How often a planted bug could have struck, and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use twinpath_flow::card::{
     TableId,
 };
 #[cfg(sabotage)]
-use twinpath_flow::sabotage::{Bug, strikes_at};
+use twinpath_flow::sabotage::{Bug, strikes_at, strikes_one_in, touches};
 
 /// Refused deletes of one entry after which the card is reset.
 const DELETE_TRIES: u8 = 3;
@@ -202,7 +202,9 @@ impl Engine {
         }
         let fence = done.fence.filter(|fence| !passed(fence, &self.processed));
         #[cfg(sabotage)]
-        let fence = fence.filter(|_| !strikes_at(Bug::SkipHold));
+        touches(Bug::SkipHold);
+        #[cfg(sabotage)]
+        let fence = fence.filter(|_| !strikes_one_in(Bug::SkipHold, 12));
         match fence {
             None => ledger.release(id),
             Some(fence) => {
