@@ -28,6 +28,10 @@ impl Engine {
         }
         self.place_wanting(OFFERS_PER_ROUND);
         self.settle_masks();
+        let awaits = |ledger: &Ledger| ledger.tables.iter().any(Table::awaits_mask);
+        if !self.ledger.as_ref().is_some_and(awaits) {
+            self.wanting.forget_seen();
+        }
     }
 
     /// The heat below which a flow gets nobody's place, the hysteresis included: 0 while a table has

@@ -117,6 +117,11 @@ impl Table {
         self.caps.kind == TableKind::Exact && self.mask == Mask::None
     }
 
+    /// Whether its mask is being set.
+    pub(crate) const fn awaits_mask(&self) -> bool {
+        matches!(self.mask, Mask::Wanted(_))
+    }
+
     /// Whether the card refused its mask.
     pub(crate) const fn is_refused(&self) -> bool {
         matches!(self.mask, Mask::Refused)

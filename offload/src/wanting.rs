@@ -64,8 +64,12 @@ impl Wanting {
         self.replace(hot.iter().map(|(_, index)| *index));
         hot.clear();
         self.hot = hot;
-        self.seen.clear();
         self.bar = bar;
+    }
+
+    /// Forgets who was seen in the round that has ended: no mask is on its way for them.
+    pub(crate) fn forget_seen(&mut self) {
+        self.seen.clear();
     }
 
     /// The next flow to offer.
