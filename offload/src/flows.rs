@@ -19,7 +19,7 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 /// Doublings at most: 50 ms to 6.4 s.
 const BACK_OFF_DOUBLINGS: u32 = 7;
 
-/// The same when the card had no room: 50 ms to 400 ms, as others leave.
+/// The same when the card had no room, or a hold queue was too small: 50 ms to 400 ms, as others leave.
 const BACK_OFF_DOUBLINGS_FULL: u32 = 3;
 
 /// Reports of software after an install that may have packets from before it: one may have begun when
@@ -216,7 +216,7 @@ impl FlowRecord {
     /// Notes a refusal, and the time before which it is not offered again.
     pub(crate) fn refused(&mut self, now: Time, refusal: Refusal) {
         let most = match refusal {
-            Refusal::TableFull => BACK_OFF_DOUBLINGS_FULL,
+            Refusal::TableFull | Refusal::HoldOverflow => BACK_OFF_DOUBLINGS_FULL,
             _ => BACK_OFF_DOUBLINGS,
         };
         let refusals = self.trouble().map_or(0, |trouble| trouble.refusals);

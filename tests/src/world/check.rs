@@ -104,8 +104,11 @@ impl World {
             return Ok(());
         }
         if let Some(journey) = self.oracle.oldest().filter(|journey| late(journey.since)) {
-            let still = self.fates().held;
-            if still > 0 {
+            let fates = self.fates();
+            let lost: u64 = fates.lost.iter().map(|(_, count)| count).sum();
+            // Those that were lost are waited for too, until the next look.
+            let awaited = self.oracle.awaited(late);
+            if fates.held > 0 && awaited > lost - self.seen.fates.lost {
                 let told = format!(
                     "packet {} of port {} is inside since {:?}, now {:?}: {}; next event {:?}, {:?}",
                     journey.number,

@@ -41,7 +41,7 @@ use twinpath_cli::run::software::Software;
 use twinpath_flow::card::Health;
 use twinpath_flow::sample::Random;
 use twinpath_flow::time::Time;
-use twinpath_hw_sim::fault::CLASSES;
+use twinpath_hw_sim::fault::{CLASSES, Class};
 use wire::Departures;
 
 /// When worlds begin.
@@ -280,7 +280,10 @@ impl World {
     /// rules it was last told, and no host can stop it.
     fn reins(&mut self) -> Reins {
         let is_lost = matches!(self.card.health(self.now), Health::Dead(_) | Health::Starting);
-        if is_lost && self.card.device().is_matching() { Reins::Lost } else { Reins::Held }
+        // Nor of one that left out a command, which may be the end of an entry.
+        let leaves_out = self.trouble.was_on && self.has_struck(Class::CommandTimeout);
+        let is_astray = leaves_out || is_lost && self.card.device().is_matching();
+        if is_astray { Reins::Lost } else { Reins::Held }
     }
 
     /// When something happens next by itself, as a run sees it.

@@ -318,6 +318,15 @@ impl Oracle {
         self.journeys.values().find(awaits)
     }
 
+    /// Packets under way since a time that is too `late`, of which something must still come.
+    #[must_use]
+    pub fn awaited(&self, late: impl Fn(Time) -> bool) -> u64 {
+        let awaits = |journey: &&Journey| {
+            late(journey.since) && !journey.courses.iter().any(|c| journey.is_complete(c))
+        };
+        self.journeys.values().filter(awaits).count() as u64
+    }
+
     /// Nothing is inside any more: what was not seen will not come. What should have been counted
     /// since the last time. After faults frames may be missing, and what was seen of a packet does not
     /// tell by which rules it was decided.

@@ -148,11 +148,13 @@ impl World {
 
     /// Whether a fault has changed counters since the last look.
     fn has_miscounted(&mut self) -> bool {
-        let fired = self.card.device().fired();
-        let before = self.seen.fired;
-        [Class::CounterWrapped, Class::CounterReset]
-            .into_iter()
-            .any(|class| fired.of(class) > before.map_or(0, |before| before.of(class)))
+        self.has_struck(Class::CounterWrapped) || self.has_struck(Class::CounterReset)
+    }
+
+    /// Whether a class of faults has struck since the last look.
+    pub(super) fn has_struck(&mut self, class: Class) -> bool {
+        let before = self.seen.fired.map_or(0, |before| before.of(class));
+        self.card.device().fired().of(class) > before
     }
 
     /// Waits until everything is as wanted and has been for so long that nothing is latent.
