@@ -6,6 +6,7 @@ use super::crew::Crew;
 use super::hardware::HardwarePath;
 use super::host::Order;
 use super::keeper::FlowKeeper;
+use super::keeping::Keeping;
 use super::ports::Ports;
 use super::recovery::Recovery;
 use super::reference::Reference;
@@ -224,6 +225,15 @@ impl Forwarder {
             Self::Hardware(card) => card.recovery(),
             Self::Remote(card) => Some(card.recovery()),
             Self::Software(_) | Self::Crew(_) | Self::Reference(_) => None,
+        }
+    }
+
+    /// What is kept for a next process, if anything is.
+    pub(crate) const fn keeping_mut(&mut self) -> Option<&mut Keeping> {
+        match self {
+            Self::Hardware(card) => card.keeping_mut(),
+            Self::Remote(card) => card.keeping_mut(),
+            Self::Card(_) | Self::Software(_) | Self::Crew(_) | Self::Reference(_) => None,
         }
     }
 

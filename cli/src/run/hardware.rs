@@ -56,8 +56,6 @@ pub(crate) struct HardwarePath {
     limits: Limits,
     /// What is kept for a next process.
     keeping: Option<Keeping>,
-    /// Whether the card is being taken over from a former process.
-    is_heir: bool,
 }
 
 /// What is held of a card that is there. The driver goes before the function it drives.
@@ -110,7 +108,6 @@ impl HardwarePath {
         let numbers = ports.physical().map(|port| port.number).collect();
         let standby = Standby::new(config);
         let due = Time::default();
-        let (keeping, is_heir) = (None, false);
         let mut path = Self {
             software,
             address,
@@ -121,8 +118,7 @@ impl HardwarePath {
             standby,
             due,
             limits,
-            keeping,
-            is_heir,
+            keeping: None,
         };
         path.inherit(start.heritage, config, run);
         path

@@ -34,6 +34,8 @@ pub(crate) struct Keeping {
     rules: Vec<u8>,
     /// Whether writing failed last, so that it is told once.
     failing: bool,
+    /// Whether the card is being taken over from a former process.
+    is_heir: bool,
 }
 
 /// The numbers of a run that are not in the brain.
@@ -57,15 +59,25 @@ impl Keeping {
         origin: Time,
     ) -> Self {
         let Heritage { store, state_path: path, names, found, .. } = heritage;
+        let is_heir = found.is_some();
         let id = found.map_or_else(String::new, |found| found.state.run.id);
-        let due = Time::default();
-        let rules = Vec::new();
-        Self { store, path, names, id, device, origin, rule_file, due, rules, failing: false }
+        let (due, rules, failing) = (Time::default(), Vec::new(), false);
+        Self { store, path, names, id, device, origin, rule_file, due, rules, failing, is_heir }
     }
 
-    /// Whether the state should be written now.
-    pub(crate) fn is_due(&self, now: Time) -> bool {
-        now >= self.due
+    /// Whether the card is being taken over from a former process, whose state is not written over.
+    pub(crate) const fn is_heir(&self) -> bool {
+        self.is_heir
+    }
+
+    /// The card is up; whether it was being taken over until now.
+    pub(crate) const fn succeed(&mut self) -> bool {
+        std::mem::replace(&mut self.is_heir, false)
+    }
+
+    /// Whether the state should be written now: the card waits for that, or it is time.
+    pub(crate) fn is_wanted(&self, now: Time, brain: &Brain) -> bool {
+        !self.is_heir && (now >= self.due || brain.awaits_save())
     }
 
     /// Notes that another rule file is in force.
@@ -109,6 +121,7 @@ impl Keeping {
     /// Has all descriptors closed: the card is gone.
     pub(crate) fn forget(&mut self, now: Time, brain: &mut Brain) {
         let former = std::mem::take(&mut self.names);
+        self.is_heir = false;
         self.id.clear();
         self.remove(former, now, brain);
     }

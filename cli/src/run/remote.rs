@@ -101,8 +101,6 @@ pub(crate) struct RemotePath {
     restart_losses: u64,
     /// What is kept for a next process.
     keeping: Option<Keeping>,
-    /// Whether the card is being taken over from a former process.
-    is_heir: bool,
     /// When the state of a former process was written.
     as_of: Time,
     takeover: Takeover,
@@ -135,7 +133,6 @@ impl RemotePath {
             losses: 0,
             restart_losses: 0,
             keeping: None,
-            is_heir: false,
             as_of: Time::default(),
             takeover: Takeover::default(),
             due: Time::default(),
@@ -285,7 +282,6 @@ impl RemotePath {
         self.bus.disconnect();
         self.forget(now, brain);
         brain.begin_changes();
-        self.is_heir = false;
         // The driver sees a function that is gone, and ends what it was asked for.
         for _ in 0..EXCHANGES_MAX {
             if matches!(self.host.nic.health(now), Health::Dead(_)) {

@@ -319,10 +319,8 @@ impl Session {
         match super::rules::load(&self.config) {
             Ok(rules) => {
                 let digest = super::rules::file_digest(&self.config);
-                match &mut self.forwarder {
-                    Forwarder::Remote(card) => card.set_rule_file(digest),
-                    Forwarder::Hardware(card) => card.set_rule_file(digest),
-                    _ => {}
+                if let Some(keeping) = self.forwarder.keeping_mut() {
+                    keeping.set_rule_file(digest);
                 }
                 let count = rules.len();
                 self.brain.change(|store| store.replace(rules));

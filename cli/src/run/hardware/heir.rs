@@ -21,7 +21,6 @@ impl HardwarePath {
     ) {
         let Some(heritage) = heritage else { return };
         if let (Some(found), Some(held)) = (&heritage.found, &mut self.held) {
-            self.is_heir = true;
             let run = &found.state.run;
             self.software.go_on_from(&run.software);
             held.host.set_recovery(Recovery::resume(config.recovery, &run.card));
@@ -33,7 +32,7 @@ impl HardwarePath {
     /// Gives what the function is made of to the store; then an end leaves the card to the next process.
     pub(super) fn give(&mut self, now: Time, brain: &mut Brain) {
         let (Some(keeping), Some(held)) = (&mut self.keeping, &mut self.held) else { return };
-        if self.is_heir {
+        if keeping.is_heir() {
             keeping.keep_on(now, brain);
         } else {
             let keepsakes = match held.function.keepsakes() {
@@ -55,24 +54,20 @@ impl HardwarePath {
 
     /// Has the store close what a function was made of: it is gone.
     pub(super) fn forget(&mut self, now: Time, brain: &mut Brain) {
-        self.is_heir = false;
         brain.begin_changes();
         if let Some(keeping) = &mut self.keeping {
             keeping.forget(now, brain);
         }
     }
 
-    /// Notes that another rule file is in force.
-    pub(crate) const fn set_rule_file(&mut self, digest: u64) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.set_rule_file(digest);
-        }
+    /// What is kept for a next process.
+    pub(crate) const fn keeping_mut(&mut self) -> Option<&mut Keeping> {
+        self.keeping.as_mut()
     }
 
     /// Writes the state if the card waits for that, or it is time.
     pub(super) fn save_if_due(&mut self, now: Time, brain: &mut Brain, ports: &Ports) -> bool {
-        let is_due = self.keeping.as_ref().is_some_and(|keeping| keeping.is_due(now));
-        let is_wanted = !self.is_heir && (is_due || brain.awaits_save());
+        let is_wanted = self.keeping.as_ref().is_some_and(|keeping| keeping.is_wanted(now, brain));
         if is_wanted {
             self.save(now, brain, ports);
         }
@@ -81,7 +76,9 @@ impl HardwarePath {
 
     /// Writes the state, unless a former one is still being taken over.
     pub(crate) fn save(&mut self, now: Time, brain: &mut Brain, ports: &Ports) {
-        let Some(keeping) = self.keeping.as_mut().filter(|_| !self.is_heir) else { return };
+        let Some(keeping) = self.keeping.as_mut().filter(|keeping| !keeping.is_heir()) else {
+            return;
+        };
         let dropped = |number| self.held.as_ref().map_or(0, |held| held.host.dropped_at(number));
         let numbers = Numbers {
             ports: port_accounts(ports, dropped),
@@ -98,10 +95,11 @@ impl HardwarePath {
 
     /// The card is up: taken over from a former process, or reset.
     pub(super) fn succeed(&mut self, now: Time, brain: &mut Brain) {
-        let Some(held) = self.held.as_ref().filter(|_| self.is_heir) else { return };
-        if let Some(reason) = held.host.nic.why_reset() {
+        let (Some(keeping), Some(held)) = (&mut self.keeping, &self.held) else { return };
+        if keeping.succeed()
+            && let Some(reason) = held.host.nic.why_reset()
+        {
             brain.events.error(now, format!("the card was reset: {reason}"));
         }
-        self.is_heir = false;
     }
 }

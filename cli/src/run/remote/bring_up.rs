@@ -3,6 +3,7 @@
 use super::{LOOK, PATIENCE, RemotePath};
 use crate::clock::Clock;
 use crate::run::brain::Brain;
+use crate::run::keeping::Keeping;
 use crate::run::ports::Ports;
 use std::path::PathBuf;
 use twinpath_abi::bus::Bus as _;
@@ -44,7 +45,7 @@ impl RemotePath {
         ports: &mut Ports,
     ) -> Result<Time, StartError> {
         self.clock = clock;
-        if !self.is_heir {
+        if !self.keeping.as_ref().is_some_and(Keeping::is_heir) {
             // A server has one client: what is left of a former connection goes first.
             self.forget(clock.now(), brain);
             let path = || self.bus.path().to_owned();

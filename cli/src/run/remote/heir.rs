@@ -26,7 +26,6 @@ impl RemotePath {
     ) {
         let Some(heritage) = heritage else { return };
         if let Some(found) = &heritage.found {
-            self.is_heir = true;
             self.as_of = Time(found.state.run.now);
             let run = &found.state.run;
             for account in &run.ports {
@@ -46,7 +45,7 @@ impl RemotePath {
     /// Gives what the connection is made of to the store.
     pub(super) fn give(&mut self, now: Time, brain: &mut Brain) {
         let Some(keeping) = &mut self.keeping else { return };
-        if self.is_heir {
+        if keeping.is_heir() {
             // They are the very same: whoever kills us now finds what the state names.
             return keeping.keep_on(now, brain);
         }
@@ -75,17 +74,14 @@ impl RemotePath {
         }
     }
 
-    /// Notes that another rule file is in force.
-    pub(crate) const fn set_rule_file(&mut self, digest: u64) {
-        if let Some(keeping) = &mut self.keeping {
-            keeping.set_rule_file(digest);
-        }
+    /// What is kept for a next process.
+    pub(crate) const fn keeping_mut(&mut self) -> Option<&mut Keeping> {
+        self.keeping.as_mut()
     }
 
     /// Writes the state if the card waits for that, or it is time.
     pub(super) fn save_if_due(&mut self, now: Time, brain: &mut Brain, ports: &Ports) -> bool {
-        let is_due = self.keeping.as_ref().is_some_and(|keeping| keeping.is_due(now));
-        let is_wanted = !self.is_heir && (is_due || brain.awaits_save());
+        let is_wanted = self.keeping.as_ref().is_some_and(|keeping| keeping.is_wanted(now, brain));
         if is_wanted {
             self.save(now, brain, ports);
         }
@@ -94,7 +90,7 @@ impl RemotePath {
 
     /// Writes the state, unless a former one is still being taken over.
     pub(crate) fn save(&mut self, now: Time, brain: &mut Brain, ports: &Ports) {
-        if self.is_heir || self.keeping.is_none() {
+        if self.keeping.as_ref().is_none_or(Keeping::is_heir) {
             return;
         }
         let numbers = self.account(ports);
@@ -117,7 +113,7 @@ impl RemotePath {
     /// The former process's card is up: what it had taken and not counted as decided is lost, or
     /// was decided and not counted.
     pub(super) fn succeed(&mut self, now: Time, brain: &mut Brain, ports: &mut Ports) {
-        if !std::mem::take(&mut self.is_heir) {
+        if !self.keeping.as_mut().is_some_and(Keeping::succeed) {
             return;
         }
         if let Some(reason) = self.host.nic.unadoptable() {
