@@ -110,6 +110,18 @@ impl Place {
         }
     }
 
+    /// Two hosts at the card's ports: 10.9.0.1 and 10.9.0.2.
+    fn hosts(&self) -> (Namespace, Namespace) {
+        let hosts = (Namespace::new(), Namespace::new());
+        hosts.0.adopt(&self.interfaces[0].1, 1);
+        hosts.1.adopt(&self.interfaces[1].1, 2);
+        hosts
+    }
+
+    fn wait_for_card(&self, health: &str) {
+        wait_for(health, || (self.stats()["card"]["health"] == health).then_some(()));
+    }
+
     fn daemon(&self) -> Process {
         Process::start(&["run", "--json", "daemon.toml"], &self.folder, "daemon")
     }
@@ -232,12 +244,10 @@ fn killed_and_started_again_the_daemon_takes_over_a_card_that_never_stopped() {
     let restarts = std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok());
     let restarts = restarts.unwrap_or(RESTARTS);
     let mut place = Place::new("twr", &rules());
-    let (left, right) = (Namespace::new(), Namespace::new());
-    left.adopt(&place.interfaces[0].1, 1);
-    right.adopt(&place.interfaces[1].1, 2);
+    let (left, right) = place.hosts();
     place.hold_and_serve();
     let mut daemon = place.daemon();
-    wait_for("the card", || (place.stats()["card"]["health"] == "good").then_some(()));
+    place.wait_for_card("good");
     left.run("ping -n -c 3 -i 0.2 -W 5 10.9.0.2");
     // The flows go into the card.
     let target = ([10, 9, 0, 2].into(), 7_000, FLOWS);
@@ -306,9 +316,7 @@ fn killed_and_started_again_the_daemon_takes_over_a_card_that_never_stopped() {
 #[test]
 fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
     let mut place = Place::new("twq", &rules());
-    let (left, right) = (Namespace::new(), Namespace::new());
-    left.adopt(&place.interfaces[0].1, 1);
-    right.adopt(&place.interfaces[1].1, 2);
+    let (left, _right) = place.hosts();
     let mut daemon = place.daemon();
     wait_for("the end", || daemon.0.try_wait().expect("it is our child"));
     let told = place.log();
@@ -317,7 +325,7 @@ fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
     let ping = || left.run("ping -n -c 4 -i 0.1 -W 5 10.9.0.2");
     let start = || {
         let daemon = place.daemon();
-        wait_for("the card", || (place.stats()["card"]["health"] == "good").then_some(()));
+        place.wait_for_card("good");
         (daemon, place.ask(&["events"]).expect("the daemon answers"))
     };
     let (daemon, _) = start();
@@ -364,7 +372,7 @@ fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
             .then_some(())
     });
     let daemon = place.daemon();
-    wait_for("the card", || (place.stats()["card"]["health"] == "good").then_some(()));
+    place.wait_for_card("good");
     let events = place.ask(&["events"]).expect("the daemon answers");
     assert!(!events.contains("is taken over with"), "{events}");
     daemon.stop();
@@ -373,14 +381,10 @@ fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
 #[test]
 fn a_drained_card_stays_drained_over_a_kill() {
     let mut place = Place::new("twr", &rules());
-    let (left, right) = (Namespace::new(), Namespace::new());
-    left.adopt(&place.interfaces[0].1, 1);
-    right.adopt(&place.interfaces[1].1, 2);
+    let (left, _right) = place.hosts();
     place.hold_and_serve();
     let mut daemon = place.daemon();
-    let is = |health: &str| {
-        wait_for(health, || (place.stats()["card"]["health"] == health).then_some(()));
-    };
+    let is = |health: &str| place.wait_for_card(health);
     let ping = || left.run("ping -n -c 4 -i 0.1 -W 5 10.9.0.2");
     is("good");
     ping();
