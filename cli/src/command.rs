@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinpath_fallback::{Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortTable};
 use twinpath_flow::text::parse_packet;
 use twinpath_host_driver::pci::bind::InUse;
 use twinpath_offload::RuleStore;
@@ -240,13 +240,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 
 /// Physical ports 1 to 64, for rules without a configuration.
 pub(crate) fn numbered_ports() -> PortTable {
-    let ports = (1..=64).map(|number| Port {
-        number: PortNo(number),
-        name: format!("port{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    });
+    let ports = (1..=64).map(Port::physical);
     PortTable::new(ports.collect()).expect("numbers and names differ")
 }
 

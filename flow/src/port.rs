@@ -27,6 +27,21 @@ pub struct Port {
     pub kind: PortKind,
 }
 
+impl Port {
+    /// A physical port as it is when nothing else is said: its name is `p` and the number; no limit
+    /// of what it sends, [`MTU_IN_DEFAULT`] of what it receives.
+    #[must_use]
+    pub fn physical(number: u16) -> Self {
+        Self {
+            number: PortNo(number),
+            name: format!("p{number}"),
+            mtu_out: None,
+            mtu_in: MTU_IN_DEFAULT,
+            kind: PortKind::Physical,
+        }
+    }
+}
+
 /// What a port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortKind {
@@ -266,8 +281,7 @@ mod tests {
     use crate::sample::Random;
 
     fn port(number: u16, kind: PortKind) -> Port {
-        let (number, name) = (PortNo(number), format!("p{number}"));
-        Port { number, name, mtu_out: None, mtu_in: MTU_IN_DEFAULT, kind }
+        Port { kind, ..Port::physical(number) }
     }
 
     /// Two physical ports and up to `count` tunnels whose claims overlap.

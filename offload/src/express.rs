@@ -185,13 +185,7 @@ mod tests {
 
     #[test]
     fn a_flow_back_to_its_input_port_needs_a_card_that_does_it() {
-        let port = |number| Port {
-            number: PortNo(number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: 1514,
-            kind: PortKind::Physical,
-        };
+        let port = |number| Port { mtu_in: 1514, ..Port::physical(number) };
         let ports = PortTable::new(vec![port(1), port(2)]).unwrap();
         let mut matching = MaskedKey::default();
         matching.constrain(Field::InPort, 1, 0xffff);

@@ -4,9 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use twinpath_flow::frame::checksum;
-use twinpath_flow::port::{
-    MTU_IN_DEFAULT, OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind,
-};
+use twinpath_flow::port::{OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind};
 use twinpath_flow::text::{parse_packet, parse_rules};
 use twinpath_tests::judge::{Case, Outputs, by_reference, hex, unhex};
 use twinpath_tests::tool;
@@ -18,13 +16,7 @@ const OUTER: &str =
 const INNER: &str = "450000200000000040116cc90a0000010a000002 03e807d0000c0000 61626364";
 
 fn ports() -> Arc<PortTable> {
-    let port = |number: u16, kind: PortKind| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind,
-    };
+    let port = |number: u16, kind: PortKind| Port { kind, ..Port::physical(number) };
     let tunnel = |last: u8, qfi: Option<u8>| Tunnel {
         kind: TunnelKind::Gtpu,
         over: PortNo(1),

@@ -2,7 +2,7 @@
 //! of the program, judged by Open vSwitch 3.1.
 
 use std::sync::Arc;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortTable};
 use twinpath_flow::text::{parse_packet, parse_rules};
 use twinpath_tests::binary::Twinpath;
 use twinpath_tests::judge::{ByteCounters, Case, Comparison, Device, by_reference};
@@ -14,14 +14,7 @@ const CASES: &str = include_str!("../data/fields.cases");
 const REPEATS: usize = 3;
 
 fn ports() -> Arc<PortTable> {
-    let port = |number: u16| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    Arc::new(PortTable::new((1..=3).map(port).collect()).expect("three distinct ports"))
+    Arc::new(PortTable::new((1..=3).map(Port::physical).collect()).expect("three distinct ports"))
 }
 
 fn cases(ports: &Arc<PortTable>) -> Vec<Case> {

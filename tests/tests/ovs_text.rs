@@ -1,7 +1,7 @@
 //! Flow text against the real `ovs-ofctl` 3.1: the same lines are accepted and refused, and what we
 //! print means to it what was written.
 
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortTable};
 use twinpath_flow::sample::{self, Random, Tunnels};
 use twinpath_flow::text::{parse_rule, parse_rules, rule_text};
 use twinpath_tests::ovs::Ovs;
@@ -11,14 +11,7 @@ use twinpath_tests::ovs::Ovs;
 const LINES: &str = include_str!("../data/ovs-ofctl.lines");
 
 fn ports() -> PortTable {
-    let port = |number: u16| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    PortTable::new((1..=3).map(port).collect()).expect("three distinct ports")
+    PortTable::new((1..=3).map(Port::physical).collect()).expect("three distinct ports")
 }
 
 #[test]

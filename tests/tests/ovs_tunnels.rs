@@ -7,9 +7,7 @@ use std::sync::Arc;
 use twinpath_flow::action::{Action, OutPort};
 use twinpath_flow::field::Field;
 use twinpath_flow::parse::{self, Standing};
-use twinpath_flow::port::{
-    MTU_IN_DEFAULT, OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind,
-};
+use twinpath_flow::port::{OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind};
 use twinpath_flow::reference;
 use twinpath_flow::sample::{self, Random};
 use twinpath_flow::text::{parse_packet, parse_rules};
@@ -40,13 +38,7 @@ fn ports() -> Arc<PortTable> {
         ttl: 64,
         qfi: None,
     };
-    let port = |number: u16, kind: PortKind| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind,
-    };
+    let port = |number: u16, kind: PortKind| Port { kind, ..Port::physical(number) };
     let mut ports: Vec<_> =
         [1, 2, 3, OVER.0].map(|number| port(number, PortKind::Physical)).to_vec();
     let tunnels = [

@@ -6,20 +6,14 @@ use twinpath_flow::card::{EntryId, Found, TableId};
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, MaskedKey};
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_hw_sim::Profile;
 use twinpath_tests::bench_card::{BenchCard, Planting};
 
 const BANK: TableId = TableId(0);
 
 fn ports() -> PortTable {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 1514,
-        kind: PortKind::Physical,
-    };
+    let port = |number| Port { mtu_in: 1514, ..Port::physical(number) };
     PortTable::new(vec![port(1), port(2)]).expect("two ports")
 }
 

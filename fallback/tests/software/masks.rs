@@ -7,21 +7,14 @@ use twinpath_flow::field::Field;
 use twinpath_flow::key::Key;
 use twinpath_flow::parse::parse;
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::rule::RuleId;
 use twinpath_flow::steps::{Flow, Step};
 use twinpath_flow::text::{parse_packet, parse_rules};
 
 /// Ports 1 to 3.
 fn ports() -> Arc<PortTable> {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 9216,
-        kind: PortKind::Physical,
-    };
-    Arc::new(PortTable::new((1..=3).map(port).collect()).expect("distinct"))
+    Arc::new(PortTable::new((1..=3).map(Port::physical).collect()).expect("distinct"))
 }
 
 fn slow_path(rules: &str) -> SlowPath {

@@ -5,9 +5,7 @@
 use super::{Layout, Network, Parsed, Standing, Transport, parse};
 use crate::field::Field;
 use crate::frame::checksum;
-use crate::port::{
-    MTU_IN_DEFAULT, OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind,
-};
+use crate::port::{OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind};
 use std::net::Ipv4Addr;
 
 /// Inner frame: 10.0.0.1 to 10.0.0.2, UDP 1 to 2.
@@ -20,8 +18,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn port(number: u16, kind: PortKind) -> Port {
-    let name = format!("p{number}");
-    Port { number: PortNo(number), name, mtu_out: None, mtu_in: MTU_IN_DEFAULT, kind }
+    Port { kind, ..Port::physical(number) }
 }
 
 /// Port 1, and over it VXLAN 11 from 172.16.0.2, VXLAN 12 from anybody, Geneve 13, GTP-U 14.

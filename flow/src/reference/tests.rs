@@ -5,20 +5,14 @@
 use super::{Cause, Outcome, Switch, Timeout, process};
 use crate::counters::Counts;
 use crate::pipeline::{Pipeline, PlacedRule};
-use crate::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use crate::port::{MTU_IN_DEFAULT, Port, PortNo, PortTable};
 use crate::rule::RuleId;
 use crate::text;
 use crate::time::Time;
 use std::sync::Arc;
 
 fn ports(mtu_out: Option<u16>, mtu_in: u16) -> Arc<PortTable> {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out,
-        mtu_in,
-        kind: PortKind::Physical,
-    };
+    let port = |number| Port { mtu_out, mtu_in, ..Port::physical(number) };
     Arc::new(PortTable::new((1..=3).map(port).collect()).unwrap())
 }
 

@@ -24,13 +24,7 @@ pub enum Tunnels {
 pub fn port_table(random: &mut Random, tunnels: Tunnels) -> Arc<PortTable> {
     let mut ports: Vec<Port> = (1..=2 + random.below(4))
         .filter_map(|number| u16::try_from(number).ok())
-        .map(|number| Port {
-            number: PortNo(number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: MTU_IN_DEFAULT,
-            kind: PortKind::Physical,
-        })
+        .map(Port::physical)
         .collect();
     if tunnels == Tunnels::Some {
         let kinds = [TunnelKind::Vxlan, TunnelKind::Geneve, TunnelKind::Gtpu];

@@ -75,18 +75,11 @@ impl PortMap {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use twinpath_flow::port::{Port, PortKind};
+    use twinpath_flow::port::Port;
 
     /// Physical ports of these numbers.
     pub(crate) fn physical(numbers: &[u16]) -> PortTable {
-        let port = |number: &u16| Port {
-            number: PortNo(*number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: 9216,
-            kind: PortKind::Physical,
-        };
-        PortTable::new(numbers.iter().map(port).collect()).unwrap()
+        PortTable::new(numbers.iter().copied().map(Port::physical).collect()).unwrap()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use twinpath_flow::card::{
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, Line, MaskedKey};
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::time::Time;
 
 /// The driver and its card, in one clock.
@@ -31,13 +31,7 @@ struct Rig {
 }
 
 fn ports() -> PortTable {
-    let port = |number: u16| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 1_500,
-        kind: PortKind::Physical,
-    };
+    let port = |number: u16| Port { mtu_in: 1_500, ..Port::physical(number) };
     PortTable::new(vec![port(4), port(9)]).unwrap()
 }
 

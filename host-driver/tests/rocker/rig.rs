@@ -8,7 +8,7 @@ use twinpath_flow::card::{
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::MaskedKey;
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic};
 use twinpath_host_driver::rocker::{Ipv4Header, RockerNic, Settings};
@@ -28,13 +28,7 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn physical(number: u16) -> Port {
-    Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 2000,
-        kind: PortKind::Physical,
-    }
+    Port { mtu_in: 2000, ..Port::physical(number) }
 }
 
 pub(crate) fn ports() -> PortTable {

@@ -10,7 +10,7 @@ use twinpath_flow::card::{
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, MaskedKey};
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic, TxFrame};
 use twinpath_host_driver::twin::{Settings, Twin, dma_bytes};
@@ -70,13 +70,7 @@ pub(crate) fn profile(slots: u32, stash: u32) -> Profile {
 }
 
 pub(crate) fn ports() -> PortTable {
-    let port = |number: &u16| Port {
-        number: PortNo(*number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 1_518,
-        kind: PortKind::Physical,
-    };
+    let port = |number: &u16| Port { mtu_in: 1_518, ..Port::physical(*number) };
     PortTable::new(PORTS.iter().map(port).collect()).unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use twinpath_fallback::{Kernel, Outbox, Packet, PacketPool, Settings, SoftwarePath};
 use twinpath_flow::card::Generation;
 use twinpath_flow::pipeline::Pipeline;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::text::rules::parse_rules;
 use twinpath_flow::time::Time;
 use twinpath_offload::RuleStore;
@@ -70,14 +70,8 @@ impl Case {
     }
 
     fn pipeline(&self) -> Pipeline {
-        let port = |number: u16| Port {
-            number: PortNo(number),
-            name: format!("port{number}"),
-            mtu_out: None,
-            mtu_in: MTU_IN_DEFAULT,
-            kind: PortKind::Physical,
-        };
-        let ports = Arc::new(PortTable::new((1..=2).map(port).collect()).expect("two ports"));
+        let ports =
+            Arc::new(PortTable::new((1..=2).map(Port::physical).collect()).expect("two ports"));
         let parsed = parse_rules("case", &self.rules, &ports).expect("the rules of a case");
         let mut store = RuleStore::new();
         store.replace(parsed.into_iter().map(|parsed| parsed.rule).collect());

@@ -15,7 +15,7 @@ use twinpath_flow::counters::Counts;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, Line, MaskedKey};
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::rule::{Match, Rule, RuleId};
 use twinpath_flow::steps::{Flow, FlowId, Step};
 use twinpath_flow::time::Time;
@@ -271,14 +271,7 @@ fn capabilities(room: usize) -> Capabilities {
 /// One rule, two ports.
 #[must_use]
 pub fn pipeline() -> Arc<Pipeline> {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    let ports = PortTable::new(vec![port(1), port(2)]).expect("distinct ports");
+    let ports = PortTable::new(vec![Port::physical(1), Port::physical(2)]).expect("distinct ports");
     let rule = Rule {
         table: 0,
         priority: 1,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::software::fresh_settings;
 use twinpath_flow::card::Event;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind};
+use twinpath_flow::port::Port;
 use twinpath_flow::rule::Rule;
 use twinpath_flow::text::parse_rules;
 use twinpath_offload::Settings;
@@ -23,14 +23,7 @@ fn rules(text: &str, ports: &PortTable) -> Vec<Rule> {
 
 impl Bench {
     pub(super) fn new(text: &str) -> Self {
-        let port = |number| Port {
-            number: PortNo(number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: MTU_IN_DEFAULT,
-            kind: PortKind::Physical,
-        };
-        let ports = Arc::new(PortTable::new(vec![port(1), port(2)]).unwrap());
+        let ports = Arc::new(PortTable::new(vec![Port::physical(1), Port::physical(2)]).unwrap());
         let now = Time::from_secs(1);
         let mut brain =
             Brain::new(Arc::clone(&ports), rules(text, &ports), Settings::default(), now);

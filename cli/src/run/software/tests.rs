@@ -2,7 +2,7 @@
 //! or new rules, never new ones and then old ones.
 
 use super::*;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind};
+use twinpath_flow::port::Port;
 use twinpath_flow::rule::Rule;
 use twinpath_flow::text::parse_rules;
 
@@ -31,14 +31,7 @@ fn frame(host: u16) -> [u8; 60] {
 impl Bench {
     /// A rule for each host, so that each has a flow of its own.
     fn new() -> Self {
-        let port = |number| Port {
-            number: PortNo(number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: MTU_IN_DEFAULT,
-            kind: PortKind::Physical,
-        };
-        let ports = Arc::new(PortTable::new(vec![port(1), port(2)]).unwrap());
+        let ports = Arc::new(PortTable::new(vec![Port::physical(1), Port::physical(2)]).unwrap());
         let line = |host: u16| {
             let [high, low] = host.to_be_bytes();
             format!("priority=5,ip,nw_dst=10.0.{high}.{low},actions=output:2\n")

@@ -288,16 +288,10 @@ pub(crate) fn put_totals(run: &mut Run, accounts: &Accounts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinpath_flow::port::{Port, PortKind, PortNo};
+    use twinpath_flow::port::Port;
 
     fn ports() -> PortTable {
-        let port = |number| Port {
-            number: PortNo(number),
-            name: format!("p{number}"),
-            mtu_out: None,
-            mtu_in: 1514,
-            kind: PortKind::Physical,
-        };
+        let port = |number| Port { mtu_in: 1514, ..Port::physical(number) };
         PortTable::new(vec![port(1), port(2)]).unwrap()
     }
 

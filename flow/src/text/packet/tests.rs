@@ -1,17 +1,10 @@
 //! Packets from text: literal frames, defaults, errors.
 
 use super::*;
-use crate::port::{MTU_IN_DEFAULT, Port, PortKind};
+use crate::port::{Port, PortKind};
 
 fn ports() -> PortTable {
-    let port = |number: u16| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    PortTable::new(vec![port(1), port(2)]).unwrap()
+    PortTable::new(vec![Port::physical(1), Port::physical(2)]).unwrap()
 }
 
 fn hex(frame: &[u8]) -> String {
@@ -95,13 +88,7 @@ fn a_packet_of_a_tunnel_port_arrives_through_the_tunnel() {
         ttl: 64,
         qfi: None,
     };
-    let port = |number: u16, kind: PortKind| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind,
-    };
+    let port = |number: u16, kind: PortKind| Port { kind, ..Port::physical(number) };
     let ports = PortTable::new(vec![
         port(2, PortKind::Physical),
         port(11, PortKind::Tunnel(tunnel(TunnelKind::Vxlan))),

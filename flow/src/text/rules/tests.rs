@@ -3,17 +3,11 @@
 use super::*;
 use crate::action::{Action, OutPort};
 use crate::field::Field;
-use crate::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo};
+use crate::port::Port;
 use crate::text::rule_text;
 
 fn ports() -> PortTable {
-    let port = |number: u16, name: &str| Port {
-        number: PortNo(number),
-        name: name.to_owned(),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
+    let port = |number: u16, name: &str| Port { name: name.to_owned(), ..Port::physical(number) };
     PortTable::new(vec![port(1, "p1"), port(2, "p2"), port(3, "up link")]).unwrap()
 }
 

@@ -12,13 +12,7 @@ use twinpath_flow::key::{Key, MaskedKey};
 use twinpath_flow::port::{OuterTos, Port, PortKind, PortNo, PortTable, Tunnel, TunnelKind};
 
 fn ports() -> PortTable {
-    let port = |number: u16, kind| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: 9216,
-        kind,
-    };
+    let port = |number: u16, kind| Port { kind, ..Port::physical(number) };
     let tunnel = PortKind::Tunnel(Tunnel {
         kind: TunnelKind::Gtpu,
         over: PortNo(5),

@@ -6,7 +6,7 @@ use twinpath_flow::card::{ActionCaps, Capabilities, TableCaps, TableKind};
 use twinpath_flow::field::Field;
 use twinpath_flow::key::Line;
 use twinpath_flow::pipeline::{Pipeline, PlacedRule};
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::rule::{Match, Rule, RuleId};
 
 pub(crate) const PORTS: u16 = 3;
@@ -70,14 +70,7 @@ pub(crate) fn rule(port: u16, idle: u16, hard: u16) -> Rule {
 }
 
 pub(crate) fn pipeline(rules: &[RuleId], idle: u16, hard: u16) -> Arc<Pipeline> {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    let ports = PortTable::new((1..2000).map(port).collect()).expect("distinct ports");
+    let ports = PortTable::new((1..2000).map(Port::physical).collect()).expect("distinct ports");
     let placed = (1..)
         .zip(rules)
         .map(|(port, id)| PlacedRule { id: *id, rule: Arc::new(rule(port, idle, hard)) });

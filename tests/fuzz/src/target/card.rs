@@ -18,7 +18,7 @@ use twinpath_flow::card::{
 use twinpath_flow::edit::Edit;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, Line, MaskedKey};
-use twinpath_flow::port::{Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::time::Time;
 use twinpath_host_driver::nic::{CardQueue, RxSink, SmartNic as _, TxFrame};
 use twinpath_host_driver::twin::{Settings, Twin, dma_bytes};
@@ -40,13 +40,7 @@ fn profile() -> Profile {
 }
 
 fn ports() -> PortTable {
-    let port = |number: u16| Port {
-        number: PortNo(number),
-        name: format!("p{number}"),
-        mtu_out: None,
-        mtu_in: MTU,
-        kind: PortKind::Physical,
-    };
+    let port = |number: u16| Port { mtu_in: MTU, ..Port::physical(number) };
     PortTable::new(vec![port(1), port(2)]).expect("two ports")
 }
 

@@ -10,7 +10,7 @@ use crate::judge::{self, Device as _};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::port::{MTU_IN_DEFAULT, Port, PortKind, PortNo, PortTable};
+use twinpath_flow::port::{Port, PortNo, PortTable};
 use twinpath_flow::reference::process;
 use twinpath_flow::sample::Random;
 use twinpath_flow::text::parse_rule;
@@ -302,14 +302,8 @@ fn standby(guest: &mut Guest) -> String {
 
 /// The rules on ports numbered as in [`Daemon::start`], and frames from a seed.
 fn generated() -> judge::Case {
-    let port = |number| Port {
-        number: PortNo(number),
-        name: format!("port{number}"),
-        mtu_out: None,
-        mtu_in: MTU_IN_DEFAULT,
-        kind: PortKind::Physical,
-    };
-    let ports = Arc::new(PortTable::new((1..=3).map(port).collect()).expect("numbers differ"));
+    let ports =
+        Arc::new(PortTable::new((1..=3).map(Port::physical).collect()).expect("numbers differ"));
     let rule = |line| parse_rule("rules", line, &ports).expect("a rule").rule;
     let rules = RULES.lines().map(rule).collect();
     let mut random = Random::new(SEED);

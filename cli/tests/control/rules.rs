@@ -1,118 +1,41 @@
-//! The control socket by process: rules at run time, SIGHUP, explain, events, hostile clients.
+//! Rules at run time, SIGHUP, explain, events, hostile clients.
 
-#![expect(clippy::unwrap_used, reason = "a test harness may panic")]
-
+use crate::running::Running;
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
 const RULES: &str =
     "priority=10,ip,in_port=1 actions=output:2\npriority=5,in_port=2 actions=output:1\n";
 
-/// A run that goes on until it is told to end: a generator without an end.
-struct Running {
-    folder: PathBuf,
-    child: Child,
+fn start(name: &str, device: &str) -> Running {
+    let config = format!(
+        "device = \"{device}\"\nrules = \"r.flows\"\n\
+         [[port]]\nnumber = 1\nwire = \"gen:flows=100,rate=100k\"\n\
+         [[port]]\nnumber = 2\n[[port]]\nnumber = 3\n"
+    );
+    Running::start(&format!("{name}-{device}"), &config, &[("r.flows", RULES)])
 }
 
-impl Running {
-    fn start(name: &str, device: &str) -> Self {
-        let id = std::process::id();
-        let folder = std::env::temp_dir().join(format!("twinpath-control-{name}-{device}-{id}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("r.flows"), RULES).unwrap();
-        let config = format!(
-            "device = \"{device}\"\nrules = \"r.flows\"\ncontrol = \"c.sock\"\n\
-             [[port]]\nnumber = 1\nwire = \"gen:flows=100,rate=100k\"\n\
-             [[port]]\nnumber = 2\n[[port]]\nnumber = 3\n"
-        );
-        fs::write(folder.join("c.toml"), config).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_twinpath"))
-            .args(["run", "--json"])
-            .arg(folder.join("c.toml"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let running = Self { folder, child };
-        running.wait_until("up", || running.ask(&["stats"]).status.success());
-        running
-    }
-
-    /// Looks again until `done`, at most about ten seconds.
-    fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        for _ in 0..500 {
-            if done() {
-                return;
-            }
-            let _ = Command::new("sleep").arg("0.02").status();
-        }
-        panic!("{what}: not within ten seconds");
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_twinpath"))
-            .args(arguments)
-            .arg("--socket")
-            .arg(self.folder.join("c.sock"))
-            .output()
-            .unwrap()
-    }
-
-    fn text(&self, arguments: &[&str]) -> String {
-        let output = self.ask(arguments);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let mut all = arguments.to_vec();
-        all.push("--json");
-        serde_json::from_str(&self.text(&all)).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    /// Ends the run and returns its summary, whose totals must add up.
-    fn end(mut self) -> Value {
-        // Twice, as `timeout` does.
-        self.signal("-TERM");
-        self.signal("-TERM");
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut self.child.stdout.take().unwrap(), &mut text).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        let summary: Value = serde_json::from_str(&text).unwrap();
-        let packets = &summary["packets"];
-        let of = |key: &str| packets[key].as_u64().unwrap();
-        let lost: u64 =
-            packets["lost"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
-        assert_eq!(of("received"), of("card") + of("software") + of("held") + lost, "{packets}");
-        assert_eq!((of("held"), lost), (0, 0), "{packets}");
-        let sent: u64 = (0..3).map(|at| summary["ports"][at]["tx_packets"].as_u64().unwrap()).sum();
-        assert_eq!(of("received"), sent + of("dropped"), "{packets}");
-        summary
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+/// Ends the run and returns its summary, whose totals must add up.
+fn end(run: Running) -> Value {
+    let summary = run.end();
+    let packets = &summary["packets"];
+    let of = |key: &str| packets[key].as_u64().unwrap();
+    let lost: u64 = packets["lost"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(of("received"), of("card") + of("software") + of("held") + lost, "{packets}");
+    assert_eq!((of("held"), lost), (0, 0), "{packets}");
+    let sent: u64 = (0..3).map(|at| summary["ports"][at]["tx_packets"].as_u64().unwrap()).sum();
+    assert_eq!(of("received"), sent + of("dropped"), "{packets}");
+    summary
 }
 
 #[test]
 fn rules_change_at_run_time_on_every_device_and_no_packet_is_lost_or_counted_twice() {
     for device in ["sim", "none", "reference"] {
-        let run = Running::start("rules", device);
+        let run = start("rules", device);
         assert_eq!(run.text(&["rules", "dump"]), RULES, "what is dumped can be loaded");
         let added = "priority=90,ip,nw_src=10.0.0.4 actions=output:3";
         run.text(&["rules", "add", "priority=100,udp,nw_src=10.0.0.0/31,actions=drop", added]);
@@ -122,7 +45,7 @@ fn rules_change_at_run_time_on_every_device_and_no_packet_is_lost_or_counted_twi
         });
         let deleted = run.text(&["rules", "del", "ip,nw_src=10.0.0.4"]);
         assert_eq!(deleted, format!("{added}\n1 deleted\n"));
-        let summary = run.end();
+        let summary = end(run);
         assert!(summary["packets"]["dropped"].as_u64() > Some(0), "{device}");
         assert_eq!(summary["rules"].as_array().unwrap().len(), 3, "{device}");
     }
@@ -130,18 +53,18 @@ fn rules_change_at_run_time_on_every_device_and_no_packet_is_lost_or_counted_twi
 
 #[test]
 fn a_wrong_rule_is_refused_and_changes_nothing() {
-    let run = Running::start("wrong", "none");
+    let run = start("wrong", "none");
     let output = run.ask(&["rules", "add", "priority=1,ip,actions=drop", "ipp,actions=drop"]);
     assert_eq!(output.status.code(), Some(2));
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("unknown field \"ipp\""), "{line}");
     assert_eq!(run.text(&["rules", "dump"]), RULES);
-    run.end();
+    end(run);
 }
 
 #[test]
 fn sighup_reads_the_rule_file_again_and_a_bad_one_changes_nothing() {
-    let run = Running::start("reload", "sim");
+    let run = start("reload", "sim");
     let file = run.folder.join("r.flows");
     fs::write(&file, "in_port=1,actions=output:2\nbogus\n").unwrap();
     run.signal("-HUP");
@@ -155,13 +78,13 @@ fn sighup_reads_the_rule_file_again_and_a_bad_one_changes_nothing() {
         let statistics: Value = serde_json::from_str(&run.text(&["stats", "--json"])).unwrap();
         statistics["ports"][2]["tx_packets"].as_u64() > Some(0)
     });
-    let summary = run.end();
+    let summary = end(run);
     assert_eq!(summary["rules"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn explain_tells_tables_flow_place_and_reason() {
-    let run = Running::start("explain", "none");
+    let run = start("explain", "none");
     let story = run.text(&["explain", "in_port=1,udp,nw_src=10.0.0.9"]);
     for part in ["table 0", "ip,in_port=1", "output   port 2", "where    software", "no card"] {
         assert!(story.contains(part), "{part:?} is not in\n{story}");
@@ -172,12 +95,12 @@ fn explain_tells_tables_flow_place_and_reason() {
     assert_eq!(run.json(&["flows", "--where", "card"])["total"], 0);
     assert_eq!(run.ask(&["explain", "in_port=9,ip"]).status.code(), Some(2));
     assert_eq!(run.ask(&["explain", "4000000000"]).status.code(), Some(2));
-    run.end();
+    end(run);
 }
 
 #[test]
 fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
-    let run = Running::start("why", "sim");
+    let run = start("why", "sim");
     run.text(&["rules", "add", "priority=20,udp,nw_src=10.0.0.8/29,actions=controller,output:2"]);
     run.wait_until("packets that need software", || {
         run.text(&["flows", "--why"]).contains("action not supported: controller copy")
@@ -207,7 +130,7 @@ fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
         .unwrap();
     let traced: Value = serde_json::from_slice(&traced.stdout).unwrap();
     assert_eq!(traced["candidate"]["fits"], true, "{traced}");
-    let summary = run.end();
+    let summary = end(run);
     let reasons = summary["software_reasons"].as_array().unwrap();
     let packets: u64 = reasons.iter().filter_map(|reason| reason["packets"].as_u64()).sum();
     assert_eq!(Some(packets), summary["packets"]["software"].as_u64(), "{reasons:?}");
@@ -215,7 +138,7 @@ fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
 
 #[test]
 fn clients_that_say_nothing_or_too_much_do_not_stall_the_run() {
-    let run = Running::start("hostile", "none");
+    let run = start("hostile", "none");
     let socket = run.folder.join("c.sock");
     let silent: Vec<_> = (0..8).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     let mut flood = UnixStream::connect(&socket).unwrap();
@@ -225,12 +148,12 @@ fn clients_that_say_nothing_or_too_much_do_not_stall_the_run() {
     let before = run.json(&["stats"])["packets"]["received"].as_u64();
     run.wait_until("progress", || run.json(&["stats"])["packets"]["received"].as_u64() > before);
     drop(silent);
-    run.end();
+    end(run);
 }
 
 #[test]
 fn what_the_card_holds_is_read_back_and_told() {
-    let run = Running::start("reconcile", "sim");
+    let run = start("reconcile", "sim");
     run.wait_until("places read", || {
         run.json(&["reconcile"])["read"]["inspected"].as_u64().is_some_and(|places| places > 0)
     });
@@ -238,7 +161,7 @@ fn what_the_card_holds_is_read_back_and_told() {
     assert_eq!((&told["card"], &told["read"]["missing"]), (&"twin".into(), &0.into()), "{told}");
     assert!(told["places"].as_u64() > told["entries"].as_u64(), "{told}");
     assert!(run.text(&["reconcile"]).starts_with("card twin: "));
-    let none = Running::start("reconcile", "none");
+    let none = start("reconcile", "none");
     assert_eq!(none.text(&["reconcile"]), "no card\n");
     assert_eq!(none.json(&["reconcile"])["read"], Value::Null);
 }

@@ -1,15 +1,13 @@
 //! A file of 10,000 rules is replaced under traffic: every packet sees the old or the new rules,
 //! whole; on one input port never the new ones, then the old; what does not change stays.
 
-#![expect(clippy::unwrap_used, reason = "a test harness may panic")]
-
+use crate::running::Running;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 
 /// Sources, each with a rule in two tables.
 const SOURCES: u32 = 5000;
@@ -28,98 +26,31 @@ fn rules(era: &str) -> String {
     text.replace("resubmit(,1)", "goto_table:1")
 }
 
-struct Running {
-    folder: PathBuf,
-    child: Child,
+fn start(device: &str) -> Running {
+    let wire = |dst: &str| {
+        format!("wire = \"gen:flows={SOURCES},src=10.0.0.0-10.0.19.135,dst={dst},rate=100k\"")
+    };
+    let config = format!(
+        "device = \"{device}\"\nrules = \"old.flows\"\n\
+         [sim]\nprofile = \"medium\"\n[[port]]\nnumber = 1\n{}\n[[port]]\nnumber = 3\n{}\n\
+         [[port]]\nnumber = 2\nwire = \"pcap:out=out.pcap\"\n",
+        wire("198.18.0.1"),
+        wire("198.18.0.3"),
+    );
+    let files = [("old.flows", &*rules("aa")), ("new.flows", &*rules("bb"))];
+    Running::start(&format!("replace-{device}"), &config, &files)
 }
 
-impl Running {
-    fn start(device: &str) -> Self {
-        let id = std::process::id();
-        let folder = std::env::temp_dir().join(format!("twinpath-replace-{device}-{id}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("old.flows"), rules("aa")).unwrap();
-        fs::write(folder.join("new.flows"), rules("bb")).unwrap();
-        let wire = |dst: &str| {
-            format!("wire = \"gen:flows={SOURCES},src=10.0.0.0-10.0.19.135,dst={dst},rate=100k\"")
-        };
-        let config = format!(
-            "device = \"{device}\"\nrules = \"old.flows\"\ncontrol = \"c.sock\"\n\
-             [sim]\nprofile = \"medium\"\n[[port]]\nnumber = 1\n{}\n[[port]]\nnumber = 3\n{}\n\
-             [[port]]\nnumber = 2\nwire = \"pcap:out=out.pcap\"\n",
-            wire("198.18.0.1"),
-            wire("198.18.0.3"),
-        );
-        fs::write(folder.join("c.toml"), config).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_twinpath"))
-            .args(["run", "--json"])
-            .arg(folder.join("c.toml"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let running = Self { folder, child };
-        running.wait_until("up", || running.ask(&["stats"]).status.success());
-        running
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_twinpath"))
-            .args(arguments)
-            .arg("--socket")
-            .arg(self.folder.join("c.sock"))
-            .current_dir(&self.folder)
-            .output()
-            .unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let output = self.ask(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Looks again until `done`, at most about thirty seconds.
-    fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
-        for _ in 0..600 {
-            if done() {
-                return;
-            }
-            let _ = Command::new("sleep").arg("0.05").status();
-        }
-        panic!("{what}: not within thirty seconds");
-    }
-
-    fn received(&self) -> u64 {
-        self.json(&["stats"])["packets"]["received"].as_u64().unwrap()
-    }
-
-    /// By source: flow number and what place it has.
-    fn flows(&self) -> HashMap<String, (String, String)> {
-        let listed = self.json(&["flows", "--limit", "20000"]);
-        let of = |flow: &Value, key: &str| flow[key].as_str().unwrap().to_owned();
-        let flows = listed["flows"].as_array().unwrap().iter();
-        flows.map(|f| (of(f, "match"), (of(f, "flow"), of(f, "where")))).collect()
-    }
-
-    fn end(mut self) -> (Value, Vec<u8>) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut text = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        let capture = fs::read(self.folder.join("out.pcap")).unwrap();
-        (serde_json::from_str(&text).unwrap(), capture)
-    }
+fn received(run: &Running) -> u64 {
+    run.json(&["stats"])["packets"]["received"].as_u64().unwrap()
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+/// By source: flow number and what place it has.
+fn flows(run: &Running) -> HashMap<String, (String, String)> {
+    let listed = run.json(&["flows", "--limit", "20000"]);
+    let of = |flow: &Value, key: &str| flow[key].as_str().unwrap().to_owned();
+    let flows = listed["flows"].as_array().unwrap().iter();
+    flows.map(|f| (of(f, "match"), (of(f, "flow"), of(f, "where")))).collect()
 }
 
 /// The source of a flow, from its match; whether the replacement leaves it as it is.
@@ -165,7 +96,7 @@ fn judge(capture: &[u8]) -> HashMap<u8, (u64, u64)> {
 #[test]
 fn ten_thousand_rules_are_replaced_at_once_under_traffic_and_what_is_the_same_stays() {
     for device in ["sim", "none"] {
-        let run = Running::start(device);
+        let run = start(device);
         run.wait_until("a flow of every source and input port", || {
             run.json(&["flows", "--limit", "1"])["total"] == 2 * SOURCES
         });
@@ -180,18 +111,16 @@ fn ten_thousand_rules_are_replaced_at_once_under_traffic_and_what_is_the_same_st
         );
         let in_card = preview["flows"]["ended_in_card"].as_u64().unwrap();
         assert_eq!(in_card > 0, device == "sim", "{in_card}");
-        let table =
-            String::from_utf8(run.ask(&["rules", "replace", "--dry-run", "new.flows"]).stdout);
-        let table = table.unwrap();
+        let table = run.text(&["rules", "replace", "--dry-run", "new.flows"]);
         assert!(table.contains("2000 kept, 8000 added, 8000 removed"), "{table}");
         assert!(table.ends_with("dry run: nothing was changed\n"), "{table}");
 
-        let before = run.flows();
+        let before = flows(&run);
         let replaced = run.json(&["rules", "replace", "new.flows"]);
         assert_eq!((&replaced["kept"], &replaced["dry_run"]), (&2000.into(), &false.into()));
-        let then = run.received();
-        run.wait_until("traffic by the new rules", || run.received() > then + 20_000);
-        let after = run.flows();
+        let then = received(&run);
+        run.wait_until("traffic by the new rules", || received(&run) > then + 20_000);
+        let after = flows(&run);
         for (matching, (number, place)) in before.iter().filter(|(matching, _)| stays(matching)) {
             let now = after.get(matching).expect("a flow that stays");
             assert_eq!(&now.0, number, "{device}: {matching} is the same flow");
@@ -199,7 +128,11 @@ fn ten_thousand_rules_are_replaced_at_once_under_traffic_and_what_is_the_same_st
         }
         assert!(run.json(&["events"]).to_string().contains("rules replaced by new.flows"));
 
-        let (summary, capture) = run.end();
+        // The capture outlives its folder.
+        let mut sent = fs::File::open(run.folder.join("out.pcap")).unwrap();
+        let summary = run.end();
+        let mut capture = Vec::new();
+        sent.read_to_end(&mut capture).unwrap();
         let seen = judge(&capture);
         assert_eq!(seen.len(), 2, "two input ports");
         assert!(seen.values().all(|(old, new)| *old > 0 && *new > 0), "{device}: {seen:?}");
@@ -223,7 +156,7 @@ fn ten_thousand_rules_are_replaced_at_once_under_traffic_and_what_is_the_same_st
 
 #[test]
 fn a_file_with_an_error_changes_nothing_and_standard_input_is_a_file() {
-    let run = Running::start("reference");
+    let run = start("reference");
     let before = run.json(&["rules", "dump"]);
     fs::write(run.folder.join("bad.flows"), "in_port=1,actions=output:2\nipp,actions=drop\n")
         .unwrap();
@@ -235,9 +168,8 @@ fn a_file_with_an_error_changes_nothing_and_standard_input_is_a_file() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(run.json(&["rules", "dump"]), before);
 
-    let mut child = Command::new(env!("CARGO_BIN_EXE_twinpath"))
-        .args(["rules", "replace", "-", "--json", "--socket"])
-        .arg(run.folder.join("c.sock"))
+    let mut child = run
+        .command(&["rules", "replace", "-", "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
