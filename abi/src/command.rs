@@ -58,6 +58,8 @@ pub mod field {
     pub const GENERATION: usize = 24;
     /// First counter of a sweep.
     pub const FIRST: usize = 28;
+    /// Number of DELETEs of a COMMIT.
+    pub const ENDS: usize = 28;
     /// Bus address of the operand.
     pub const ADDRESS: usize = 32;
     /// Length of the operand.
@@ -159,6 +161,8 @@ pub enum Command {
     Commit {
         /// Generation.
         generation: u32,
+        /// DELETEs with a generation since the last COMMIT, if the host says so.
+        ends: Option<u32>,
     },
     /// §9.9 Ends holding; the operand is 64 bytes: 16 transmit producer indices.
     Release {
@@ -261,8 +265,10 @@ impl Command {
                 put_entry(&mut bytes, at);
                 put(&mut bytes, field::TARGET, &target.to_le_bytes());
             }
-            Self::Commit { generation } => {
+            Self::Commit { generation, ends } => {
                 put(&mut bytes, field::GENERATION, &generation.to_le_bytes());
+                let ends = ends.map_or(0, |ends| ends.saturating_add(1));
+                put(&mut bytes, field::ENDS, &ends.to_le_bytes());
             }
             Self::Sweep { first, address, length } => {
                 put(&mut bytes, field::FIRST, &first.to_le_bytes());
@@ -322,7 +328,9 @@ impl Command {
                 Self::Delete { at, until: (flags & flag::UNTIL != 0).then_some(generation) }
             }
             opcode::MOVE => Self::Move { at, target: u32_at(bytes, field::TARGET) },
-            opcode::COMMIT => Self::Commit { generation },
+            opcode::COMMIT => {
+                Self::Commit { generation, ends: u32_at(bytes, field::ENDS).checked_sub(1) }
+            }
             opcode::RELEASE => Self::Release { at, indices: operand },
             opcode::SWEEP => Self::Sweep {
                 first: u32_at(bytes, field::FIRST),

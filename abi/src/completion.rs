@@ -113,11 +113,14 @@ pub enum Status {
     /// The entry is being deleted.
     #[error("being deleted")]
     Deleting = 18,
+    /// The COMMIT says another number of DELETEs than the card knows of.
+    #[error("deletes missing")]
+    DeletesMissing = 19,
 }
 
 impl Status {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Done,
         Self::BadCommand,
         Self::BadTable,
@@ -137,6 +140,7 @@ impl Status {
         Self::NotHeld,
         Self::NeedsDma,
         Self::Deleting,
+        Self::DeletesMissing,
     ];
 
     /// The status of that code, if there is one.

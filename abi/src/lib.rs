@@ -28,4 +28,4 @@ pub mod tunnel;
 mod words;
 
 /// Version of the contract: major in the upper half, minor in the lower (`docs/nic-abi.md` §2.1).
-pub const ABI_VERSION: u32 = 0x0001_0003;
+pub const ABI_VERSION: u32 = 0x0001_0004;

@@ -50,7 +50,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("delete", Command::Delete { at: AT, until: None }),
         ("delete-until", Command::Delete { at: AT, until: Some(7) }),
         ("move", Command::Move { at: AT, target: 0x4321 }),
-        ("commit", Command::Commit { generation: 7 }),
+        ("commit", Command::Commit { generation: 7, ends: Some(2) }),
         ("release", Command::Release { at: AT, indices: image }),
         ("sweep", Command::Sweep { first: 64, address: 0x1_2345_6780, length: 2048 }),
         ("set-port", Command::SetPort(port)),

@@ -12,6 +12,7 @@ mod answer;
 mod bring_up;
 mod commands;
 mod encode;
+mod endings;
 mod geometry;
 mod health;
 mod inspect;
@@ -86,6 +87,8 @@ struct Active<B> {
     setup: bring_up::Setup,
     /// Scratch for move chains.
     moves: Vec<placement::Move>,
+    /// What the next COMMIT ends.
+    endings: endings::Endings,
     /// Longest time of a command.
     patience: Duration,
     /// Reading back of an adopted card.

@@ -41,6 +41,8 @@ pub struct Card<M> {
     pub(crate) mirror: Mirror,
     pub(crate) parked: BTreeMap<Location, Parked>,
     pub(crate) parked_order: u64,
+    /// DELETEs with UNTIL since the last COMMIT.
+    pub(crate) endings: u32,
     pub(crate) receive: Vec<ReceiveQueue>,
     pub(crate) transmit: Vec<TransmitQueue>,
     pub(crate) commands: Commands,
@@ -82,6 +84,7 @@ impl<M: CardMemory> Card<M> {
             mirror: Mirror::default(),
             parked: BTreeMap::new(),
             parked_order: 0,
+            endings: 0,
             receive: Vec::new(),
             transmit: Vec::new(),
             commands: Commands::default(),
@@ -328,6 +331,7 @@ impl<M: CardMemory> Card<M> {
         self.tunnels.fill(None);
         self.holds.clear();
         self.parked.clear();
+        self.endings = 0;
         self.ports.iter_mut().for_each(Port::reset);
         self.control = 0;
     }

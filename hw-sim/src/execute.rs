@@ -139,7 +139,7 @@ impl<M: CardMemory> Card<M> {
             Command::Modify { at, image } => self.modify(at, image),
             Command::Delete { at, until } => self.delete(at, until, call),
             Command::Move { at, target } => self.relocate(at, target),
-            Command::Commit { generation } => self.commit(generation),
+            Command::Commit { generation, ends } => self.commit(generation, ends),
             Command::Release { at, indices } => self.release(at, indices, call),
             Command::Sweep { first, address, length } => {
                 self.sweep(first, (address, length), call.source)
@@ -268,10 +268,15 @@ impl<M: CardMemory> Card<M> {
     }
 
     fn delete(&mut self, at: EntryRef, until: Option<u32>, call: Call) -> Executed {
-        let location = self.find(at)?;
-        if self.parked.contains_key(&location) {
+        let found = self.find(at);
+        if found.is_ok_and(|location| self.parked.contains_key(&location)) {
             return Err(Status::Deleting);
         }
+        // §9.8: one whose entry is not there counts too.
+        if until.is_some() && matches!(found, Ok(_) | Err(Status::NoEntry)) {
+            self.endings = self.endings.wrapping_add(1);
+        }
+        let location = found?;
         if let Some(until) = until.filter(|until| *until > self.front.generation) {
             let table = self.tables.of_mut(location);
             let mut image = table.image(at.place);
@@ -347,10 +352,14 @@ impl<M: CardMemory> Card<M> {
         Ok(Some(Outcome::of_entry(at.id)))
     }
 
-    fn commit(&mut self, generation: u32) -> Executed {
+    fn commit(&mut self, generation: u32, ends: Option<u32>) -> Executed {
         if generation <= self.front.generation {
             return Err(Status::BadGeneration);
         }
+        if ends.is_some_and(|ends| ends != self.endings) {
+            return Err(Status::DeletesMissing);
+        }
+        self.endings = 0;
         self.front.generation = generation;
         let due = self.parked.iter().filter(|(_, parked)| parked.until <= generation);
         let mut due: Vec<(Location, Parked)> = due.map(|(at, parked)| (*at, *parked)).collect();

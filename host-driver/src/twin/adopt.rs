@@ -10,6 +10,7 @@
 
 use super::bring_up::{Phase, set_port, tunnel_image};
 use super::commands::{Commands, Patience, Work};
+use super::endings::Endings;
 use super::geometry::{self, Memory};
 use super::inspect::digest as digest_of_image;
 use super::notes::{self, Notes};
@@ -142,6 +143,7 @@ impl<B: Bus + 'static> Twin<B> {
             active.tables.set_mask(table, notes.mask(&*bus, table));
         }
         active.survey = Some(Survey::default());
+        active.endings = Endings::INHERITED;
         self.active = Some(active);
         bus.write32(register::MIRROR_SAMPLE.offset, self.settings.mirror_sample);
         Ok(())

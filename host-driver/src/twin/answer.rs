@@ -200,6 +200,9 @@ impl<B: Bus> Active<B> {
         (work, status): (Work, Status),
         watched: Time,
     ) -> Result<(), DeathCause> {
+        if let Work::Delete { until: Some(until), .. } = work {
+            self.endings.refused(until, status);
+        }
         match work {
             Work::SetMask { table, .. } => self.tables.set_mask(table, None),
             Work::Add { index, id, .. } => self.forget(index, id),

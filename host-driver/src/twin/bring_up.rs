@@ -3,6 +3,7 @@
 use super::adopt::Estate;
 use super::commands::{Commands, Patience, Work};
 use super::encode::Encoder;
+use super::endings::Endings;
 use super::geometry::{self, Memory};
 use super::health::ALL_ONES;
 use super::notes::Notes;
@@ -302,6 +303,7 @@ impl<B: Bus + 'static> Twin<B> {
             patience: self.settings.within(self.settings.command_deadline + longest),
             survey: None,
             estate: Estate::default(),
+            endings: Endings::NONE,
             memory,
             stalls: vec![Stall::default(); gates.len()],
             gates,

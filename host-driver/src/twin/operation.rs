@@ -115,13 +115,17 @@ impl<B: Bus> Active<B> {
                 let last = generation.map(|generation| generation.0);
                 let patience = if last.is_some() { Patience::Open } else { until };
                 let command = Command::Delete { at, until: last };
+                if last.is_some() {
+                    self.endings.deleted();
+                }
                 self.commands.issue(bus, &command, (work, None), patience);
                 self.set_life(index, Life::Leaving);
                 Ok(())
             }
             FlowOp::Commit { tag, generation } => {
                 let work = Work::Commit { op: *tag, generation: *generation };
-                let command = Command::Commit { generation: generation.0 };
+                let ends = self.endings.commit(*generation);
+                let command = Command::Commit { generation: generation.0, ends };
                 self.commands.issue(bus, &command, (work, None), until);
                 Ok(())
             }

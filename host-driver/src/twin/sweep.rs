@@ -118,7 +118,7 @@ impl<B: Bus> Active<B> {
         let records = {
             touches(Bug::OffByOne);
             let is_full = records == self.memory.entries;
-            records - u32::from(is_full && strikes_one_in(Bug::OffByOne, 16))
+            records - u32::from(is_full && strikes_one_in(Bug::OffByOne, 48))
         };
         self.ask_for(bus, watched, records);
     }

@@ -17,7 +17,7 @@ fn a_fresh_card_says_what_it_is() {
     let host = Host::new("small");
     let memory = &host.memory;
     assert_eq!(memory.read32(reg::IDENTITY.offset).to_le_bytes(), *b"TWIN");
-    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0003);
+    assert_eq!(memory.read32(reg::VERSION.offset), 0x0001_0004);
     assert_eq!(memory.read32(reg::EPOCH.offset), 1);
     assert_eq!(memory.read32(reg::STATUS.offset), reg::status::READY);
     let mut block = [0; 768];
@@ -106,7 +106,7 @@ fn an_entry_of_a_later_generation_does_not_serve_yet_nor_one_of_an_earlier_still
     let image = EntryImage { from: 2, until: 3, ..entry(1, 7, 2) };
     host.add(ternary(0, 1), &image, Holding::Direct);
     for (generation, served) in [(1, 0), (2, 1), (3, 0)] {
-        host.done(Command::Commit { generation });
+        host.done(Command::Commit { generation, ends: None });
         host.card.port_in(0, &frame(7, 1), host.now);
         assert_eq!(host.left(1).len(), served, "generation {generation}");
         let frames = host.receive_all();
@@ -172,7 +172,7 @@ fn a_commit_switches_all_entries_between_two_packets() {
     assert_eq!(host.completion(), None);
     host.card.port_in(0, &frame(7, 1), host.now);
     assert_eq!(host.left(1).len(), 1);
-    host.post(Command::Commit { generation: 1 });
+    host.post(Command::Commit { generation: 1, ends: Some(1) });
     host.settle();
     let deleted = host.completion().unwrap();
     assert_eq!((deleted.opcode, deleted.counters.unwrap().packets), (opcode::DELETE, 1));
@@ -180,8 +180,29 @@ fn a_commit_switches_all_entries_between_two_packets() {
     host.card.port_in(0, &frame(7, 1), host.now);
     assert_eq!((host.left(1).len(), host.left(2).len()), (0, 1));
     assert_eq!(host.memory.read32(reg::GENERATION.offset), 1);
-    let again = host.command(Command::Commit { generation: 1 });
+    let again = host.command(Command::Commit { generation: 1, ends: None });
     assert_eq!(again.status, Status::BadGeneration as u16);
+}
+
+#[test]
+fn a_commit_that_names_another_number_of_deletes_is_refused() {
+    let mut host = Host::new("tiny");
+    host.add(ternary(0, 1), &entry(1, 7, 2), Holding::Direct);
+    let missing = host.command(Command::Delete { at: ternary(1, 2), until: Some(1) });
+    assert_eq!(missing.status, Status::NoEntry as u16, "counts all the same");
+    host.post(Command::Delete { at: ternary(0, 1), until: Some(1) });
+    for (ends, status) in [(1, Status::DeletesMissing), (3, Status::DeletesMissing)] {
+        let refused = host.command(Command::Commit { generation: 1, ends: Some(ends) });
+        assert_eq!(refused.status, status as u16, "{ends}");
+    }
+    host.card.port_in(0, &frame(7, 1), host.now);
+    assert_eq!(host.left(1).len(), 1, "nothing has changed");
+    host.post(Command::Commit { generation: 1, ends: Some(2) });
+    host.settle();
+    assert_eq!(host.completion().unwrap().opcode, opcode::DELETE);
+    assert_eq!(host.completion().unwrap().status, Status::Done as u16);
+    let next = host.command(Command::Commit { generation: 2, ends: Some(0) });
+    assert_eq!(next.status, Status::Done as u16);
 }
 
 #[test]

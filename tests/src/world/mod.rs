@@ -37,11 +37,12 @@ use trouble::Trouble;
 use twinpath_cli::run::brain::Brain;
 use twinpath_cli::run::card::CardPath;
 use twinpath_cli::run::ports::Ports;
-use twinpath_cli::run::software::Software;
+use twinpath_cli::run::software::{BURST_MAX, Software};
 use twinpath_flow::card::Health;
 use twinpath_flow::sample::Random;
 use twinpath_flow::time::Time;
-use twinpath_hw_sim::fault::{CLASSES, Class};
+use twinpath_hw_sim::Profile;
+use twinpath_hw_sim::fault::CLASSES;
 use wire::Departures;
 
 /// When worlds begin.
@@ -198,6 +199,9 @@ impl World {
 
     /// Packets of one stream or of several come while the host is busy elsewhere and the card goes on.
     fn burst_unattended(&mut self) -> Result<(), Failure> {
+        if self.make.has_rushes && self.random.chance(80) {
+            return self.rush();
+        }
         let Some(only) = self.pick_stream() else { return Ok(()) };
         if self.random.chance(60) {
             // A new flow: its entry is made meanwhile.
@@ -216,6 +220,34 @@ impl World {
             self.now = self.now.after(Duration::from_nanos(self.random.next() % (2 * gap)));
             self.card.device().step(self.now.0);
         }
+        self.advance()
+    }
+
+    /// More packets of a new stream than the host takes in one turn come before its entry serves, and
+    /// some after it, which the card holds; the card is busy with entries of others.
+    fn rush(&mut self) -> Result<(), Failure> {
+        let Some(only) = self.pick_stream() else { return Ok(()) };
+        for at in [self.pick_stream(), self.pick_stream(), Some(only)].into_iter().flatten() {
+            self.streams[at] = self.make_stream();
+            self.send(at);
+        }
+        self.advance()?;
+        for _ in 0..BURST_MAX / 2 + self.random.below(2 * BURST_MAX) {
+            self.send(only);
+        }
+        self.card.device().step(self.now.0);
+        let Profile { command_latency_ns, command_interval_ns, hold_frames, .. } =
+            self.make.profile;
+        let commands = self.random.below(6) as u64;
+        let whole = u64::from(command_latency_ns) + commands * u64::from(command_interval_ns);
+        let frames = 1 + self.random.below(1 + hold_frames as usize);
+        let gap = whole / frames as u64;
+        for _ in 0..frames {
+            self.now = self.now.after(Duration::from_nanos(self.random.next() % (2 * gap + 1)));
+            self.card.device().step(self.now.0);
+            self.send(only);
+        }
+        self.card.device().step(self.now.0);
         self.advance()
     }
 
@@ -280,10 +312,7 @@ impl World {
     /// rules it was last told, and no host can stop it.
     fn reins(&mut self) -> Reins {
         let is_lost = matches!(self.card.health(self.now), Health::Dead(_) | Health::Starting);
-        // Nor of one that left out a command, which may be the end of an entry.
-        let leaves_out = self.trouble.was_on && self.has_struck(Class::CommandTimeout);
-        let is_astray = leaves_out || is_lost && self.card.device().is_matching();
-        if is_astray { Reins::Lost } else { Reins::Held }
+        if is_lost && self.card.device().is_matching() { Reins::Lost } else { Reins::Held }
     }
 
     /// When something happens next by itself, as a run sees it.

@@ -122,6 +122,8 @@ pub struct Make {
     pub streams: usize,
     /// How long a step takes at most when nothing much happens.
     pub pause: Duration,
+    /// Whether many packets of new flows come while the host is busy elsewhere.
+    pub has_rushes: bool,
 }
 
 impl Make {
@@ -159,16 +161,16 @@ impl Make {
             kernel,
             ..twinpath_fallback::Settings::default()
         };
-        Self {
-            mirror: random.pick(&[0, 1, 16, 1000]),
-            streams: random.pick(&[4, 12, 30, 80]),
-            pause: Duration::from_micros(random.pick(&[2_000, 20_000, 80_000])),
-            ports,
-            profile,
-            queues,
-            engine,
-            software,
+        let mirror = random.pick(&[0, 1, 16, 1000]);
+        let streams = random.pick(&[4, 12, 30, 80]);
+        let pause = Duration::from_micros(random.pick(&[2_000, 20_000, 80_000]));
+        let has_rushes = random.chance(30);
+        if has_rushes && random.chance(80) {
+            // A card that is faster than its host.
+            profile.command_latency_ns = 0;
+            profile.command_interval_ns = random.pick(&[200, 1_000, 5_000]);
         }
+        Self { mirror, streams, pause, has_rushes, ports, profile, queues, engine, software }
     }
 }
 

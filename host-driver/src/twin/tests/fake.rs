@@ -31,6 +31,8 @@ pub(super) struct Fake {
     counters: Vec<Option<Counters>>,
     clock: u64,
     generation: u32,
+    /// DELETEs that wait for a generation, since the last commit.
+    endings: u32,
     fetched: u32,
     completed: u32,
     waiting: VecDeque<Completion>,
@@ -85,6 +87,7 @@ impl Fake {
             capability,
             clock: 0,
             generation: 0,
+            endings: 0,
             fetched: 0,
             completed: 0,
             waiting: VecDeque::new(),
@@ -156,7 +159,7 @@ impl Fake {
         self.tables = places.map(|n| (0..n).map(|_| None).collect()).collect();
         self.masks = vec![[0; 64]; self.capability.banks.len()];
         self.counters = vec![None; self.capability.counters as usize];
-        (self.fetched, self.completed, self.generation) = (0, 0, 0);
+        (self.fetched, self.completed, self.generation, self.endings) = (0, 0, 0, 0);
         (self.delivered, self.transmitted) = ([0; 2], [0; 2]);
         for zeroed in [&register::CONTROL, &register::COMMAND_PRODUCER, &register::GENERATION] {
             self.set(zeroed, 0);

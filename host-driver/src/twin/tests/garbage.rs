@@ -17,7 +17,7 @@ fn a_completion_that_no_card_writes_kills_the_card() {
         |completion| completion.tag ^= 1 << 32,
         |completion| completion.tag = u64::MAX,
         |completion| completion.opcode = 6,
-        |completion| completion.status = 19,
+        |completion| completion.status = 20,
         |completion| completion.epoch += 1,
         |completion| completion.delivered[1] = 17,
     ];

@@ -56,6 +56,7 @@ impl Fake {
             }
             Command::Delete { at, until: Some(until) } if until > self.generation => {
                 self.stored(at)?.ends = Some((until, tag));
+                self.endings += 1;
                 Ok(None)
             }
             Command::Delete { at, .. } => Ok(Some((Some(self.take(at)?), 0))),
@@ -66,7 +67,7 @@ impl Fake {
                 table[target as usize] = table[at.place as usize].take();
                 done
             }
-            Command::Commit { generation } => self.commit(generation).and(done),
+            Command::Commit { generation, ends } => self.commit(generation, ends).and(done),
             Command::Release { at, indices } => {
                 let indices: [u8; 64] = self.operand(indices);
                 let (words, _) = indices.as_chunks::<4>();
@@ -103,10 +104,11 @@ impl Fake {
         Ok(())
     }
 
-    fn commit(&mut self, generation: u32) -> Result<(), Status> {
+    fn commit(&mut self, generation: u32, ends: Option<u32>) -> Result<(), Status> {
         if generation <= self.generation {
             return Err(Status::BadGeneration);
         }
+        assert_eq!(ends, Some(std::mem::take(&mut self.endings)));
         self.generation = generation;
         for table in 0..self.tables.len() {
             for place in 0..self.tables[table].len() {
