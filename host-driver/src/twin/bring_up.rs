@@ -343,19 +343,21 @@ impl<B: Bus + 'static> Twin<B> {
         let bus = &*self.bus;
         active.commands.refresh(bus).map_err(|_| DeathCause::Garbage)?;
         let until = Patience::Prompt(watched.after(active.patience));
-        let physical = self.ports.physical().count();
-        let total = physical + self.ports.tunnels().count();
+        let tunnels = self.ports.tunnels().count();
+        let total = tunnels + self.ports.physical().count();
+        // Tunnels first: what a frame is taken for decides its receive queue, and a stream that
+        // changes its queue half-way comes out of order.
         while active.setup.issued < total && active.has_room() {
             let next = active.setup.issued;
-            if let Some(port) = self.ports.physical().nth(next) {
-                let command = Command::SetPort(set_port(next, port));
-                active.commands.issue(bus, &command, (Work::Setup, None), until);
-            } else if let Some((number, tunnel)) = self.ports.tunnels().nth(next - physical) {
+            if let Some((number, tunnel)) = self.ports.tunnels().nth(next) {
                 let image = tunnel_image(number, tunnel, &self.ports).encode();
                 let image = active.commands.image(bus, &image);
-                let index = u32::try_from(next - physical).expect("the card has as many tunnels");
+                let index = u32::try_from(next).expect("the card has as many tunnels");
                 let command = Command::SetTunnel { index, image: image.operand };
                 active.commands.issue(bus, &command, (Work::Setup, Some(image)), until);
+            } else if let Some(port) = self.ports.physical().nth(next - tunnels) {
+                let command = Command::SetPort(set_port(next - tunnels, port));
+                active.commands.issue(bus, &command, (Work::Setup, None), until);
             }
             active.setup.issued += 1;
         }
