@@ -1,5 +1,8 @@
-//! The budget of updates: as many a second as the settings allow and the card has shown to manage.
+//! The budget of updates: as many a second as the settings allow, the card has shown to manage, and
+//! the host has time for.
 
+use crate::host_time::HostTime;
+use crate::view::Settings;
 use std::time::Duration;
 use twinpath_flow::time::Time;
 
@@ -24,12 +27,14 @@ pub(crate) struct Budget {
     filled: Time,
     /// Since when operations always waited for the card, and how many it has done since.
     busy: Option<(Time, u64)>,
+    host: HostTime,
 }
 
 impl Budget {
-    pub(crate) fn new(limit: u32, now: Time) -> Self {
-        let limit = u64::from(limit);
-        let mut budget = Self { limit, per_second: limit, level: 0, filled: now, busy: None };
+    pub(crate) fn new(settings: &Settings, now: Time) -> Self {
+        let limit = u64::from(settings.updates_per_second);
+        let host = HostTime::new(settings.host_percent, now);
+        let mut budget = Self { limit, per_second: limit, level: 0, filled: now, busy: None, host };
         budget.level = budget.depth();
         budget
     }
@@ -44,8 +49,16 @@ impl Budget {
         self.filled = self.filled.max(now);
     }
 
+    /// Updates have taken so much of the host's time.
+    pub(crate) fn spend_host_time(&mut self, now: Time, spent: Duration) {
+        self.host.spend(now, spent);
+    }
+
     /// Takes `count` updates if so many are left.
     pub(crate) fn take(&mut self, now: Time, count: u32) -> bool {
+        if !self.host.has(now) {
+            return false;
+        }
         self.fill(now);
         let paid = self.level.checked_sub(u128::from(count) * UPDATE);
         self.level = paid.unwrap_or(self.level);
@@ -55,7 +68,7 @@ impl Budget {
     /// Whether `count` updates are left.
     pub(crate) fn has(&mut self, now: Time, count: u32) -> bool {
         self.fill(now);
-        self.level >= u128::from(count) * UPDATE
+        self.host.has(now) && self.level >= u128::from(count) * UPDATE
     }
 
     /// Updates a second that are made now.
@@ -68,7 +81,8 @@ impl Budget {
         let lacking = (u128::from(count) * UPDATE).saturating_sub(self.level);
         let wait = lacking.div_ceil(u128::from(self.per_second).max(1));
         let wait = Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX));
-        (self.limit > 0 || lacking == 0).then(|| self.filled.after(wait))
+        let filled = (self.limit > 0 || lacking == 0).then(|| self.filled.after(wait))?;
+        Some(self.host.ready_at()?.max(filled))
     }
 
     /// The card has ended an operation while `queued` others wait because as many are under way as
@@ -102,13 +116,17 @@ impl Budget {
 mod tests {
     use super::*;
 
+    fn limited(updates_per_second: u32) -> Budget {
+        Budget::new(&Settings { updates_per_second, ..Settings::default() }, Time(0))
+    }
+
     fn taken(budget: &mut Budget, now: Time) -> usize {
         (0..100_000).filter(|_| budget.take(now, 1)).count()
     }
 
     #[test]
     fn the_budget_holds_a_tenth_of_a_second_and_refills_with_time() {
-        let mut budget = Budget::new(100, Time(0));
+        let mut budget = limited(100);
         assert_eq!(taken(&mut budget, Time(0)), 10);
         assert_eq!(taken(&mut budget, Time::from_millis(50)), 5);
         assert_eq!(taken(&mut budget, Time::from_secs(60)), 10);
@@ -116,17 +134,26 @@ mod tests {
 
     #[test]
     fn it_says_when_it_can_be_taken_from_again() {
-        let mut budget = Budget::new(30, Time(0));
+        let mut budget = limited(30);
         taken(&mut budget, Time(0));
         let ready = budget.ready_at(2).expect("it refills");
         assert!(!budget.take(Time(ready.0 - 1), 2));
         assert!(budget.take(ready, 2));
-        assert_eq!(Budget::new(0, Time(0)).ready_at(3), None);
+        assert_eq!(limited(0).ready_at(3), None);
+    }
+
+    #[test]
+    fn a_host_without_time_makes_none_however_fast_the_card() {
+        let mut budget = limited(1_000_000);
+        budget.spend_host_time(Time(0), Duration::from_millis(10));
+        let ready = budget.ready_at(2).expect("there will be time");
+        assert!(ready > Time(0) && !budget.has(Time(0), 1) && !budget.take(Time(0), 1));
+        assert!(budget.has(ready, 2) && budget.take(ready, 2));
     }
 
     #[test]
     fn it_follows_the_pace_of_a_slow_card_and_recovers_when_the_card_does() {
-        let mut budget = Budget::new(10_000, Time(0));
+        let mut budget = limited(10_000);
         let mut now = Time(0);
         let mut round = |budget: &mut Budget, done: u64, queued| {
             taken(budget, now);

@@ -36,7 +36,7 @@ pub(crate) const OP_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Flows that want places offered at one [`Input::Timeout`] at most, so that none takes long.
-const OFFERS_AT_ONCE: usize = 128;
+const OFFERS_AT_ONCE: usize = 32;
 
 /// By table: flows (or packets of theirs) that wait for an evicted entry to leave.
 pub(crate) type Vacancies = BTreeMap<TableId, VecDeque<(FlowIndex, Option<Key>)>>;
@@ -134,7 +134,7 @@ impl Engine {
             arrivals: Arrivals::default(),
             vacancies: Vacancies::new(),
             spare: Vec::new(),
-            budget: Budget::new(settings.updates_per_second, now),
+            budget: Budget::new(&settings, now),
             idle: Wheel::default(),
             settings,
         }
@@ -187,6 +187,7 @@ impl Engine {
             Input::PipelineChange { generation, pipeline, stale } => {
                 self.pipeline_change(generation, pipeline, &stale);
             }
+            Input::HostTime(spent) => return self.budget.spend_host_time(self.now, spent),
             Input::Timeout => {}
         }
         self.run_due();

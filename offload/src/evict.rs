@@ -11,7 +11,7 @@ use twinpath_flow::card::{EntryId, TableId};
 use twinpath_flow::key::Key;
 
 /// Flows offered at once when a round ends; the others follow with the next inputs.
-const OFFERS_PER_ROUND: usize = 128;
+const OFFERS_PER_ROUND: usize = 32;
 
 impl Engine {
     /// Ends a round's placement: begins to offer its hottest flows, and finds banks for unserved
@@ -36,7 +36,7 @@ impl Engine {
 
     /// The heat below which a flow gets nobody's place, the hysteresis included: 0 while a table has
     /// room or no mask.
-    fn bar(&mut self) -> u64 {
+    pub(crate) fn bar(&mut self) -> u64 {
         let round = self.rounds.number;
         let Some(ledger) = self.ledger.as_mut() else { return 0 };
         let mut bar = u64::MAX;

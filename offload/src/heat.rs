@@ -11,9 +11,6 @@ use crate::coarse::Coarse;
 /// Heat of one packet per round.
 pub(crate) const ONE: u64 = 256;
 
-/// The same, signed.
-const ONE_I64: i64 = 256;
-
 /// Rounds over which the average goes at most.
 const ROUNDS_MAX: u8 = 64;
 
@@ -97,53 +94,94 @@ impl Heat {
             *self = Self::new(round);
             return;
         }
-        self.fold();
+        let count = u32::try_from(u64::from(self.packets) * ONE).unwrap_or(u32::MAX);
+        let mut past = Past::of(self);
+        past.fold(count);
         for _ in 1..rounds {
-            if self.mean == 0 {
+            if past.mean == 0 {
                 break;
             }
-            self.fold();
+            past.fold(0);
         }
+        *self = past.heat();
         self.round = low(round);
     }
+}
 
-    /// Ends a round.
-    fn fold(&mut self) {
-        let count = u32::try_from(u64::from(self.packets) * ONE).unwrap_or(u32::MAX);
-        self.packets = 0;
+/// The rounds before, taken apart: most rounds of most flows are silent, and many are folded at once.
+struct Past {
+    mean: u32,
+    usual: u32,
+    drift: u32,
+    drift_rounds: u8,
+    age: u8,
+    is_below: bool,
+}
+
+impl Past {
+    fn of(heat: &Heat) -> Self {
+        Self {
+            mean: heat.mean,
+            usual: heat.usual.value(),
+            drift: heat.drift.value(),
+            drift_rounds: heat.drift_rounds,
+            age: heat.age & !BELOW,
+            is_below: heat.age & BELOW != 0,
+        }
+    }
+
+    fn heat(&self) -> Heat {
+        let (usual, drift) = (Coarse::new(self.usual), Coarse::new(self.drift));
+        let age = self.age | if self.is_below { BELOW } else { 0 };
+        let (mean, drift_rounds) = (self.mean, self.drift_rounds);
+        Heat { packets: 0, mean, usual, drift, round: 0, drift_rounds, age }
+    }
+
+    /// Ends a round with so many packets, times [`ONE`].
+    fn fold(&mut self, count: u32) {
         if self.age == 0 {
             self.age = 1;
             self.mean = count;
             return;
         }
-        let deviation = i64::from(count) - i64::from(self.mean);
-        let (known, is_below) = (self.age & !BELOW, self.age & BELOW != 0);
-        let same_side = (deviation < 0) == is_below;
-        let past = i64::from(self.drift.value());
-        let (drift, rounds) = match same_side {
-            true => (past + deviation.abs(), self.drift_rounds.saturating_add(1)),
-            false => (deviation.abs(), 1),
+        let (is_below, deviation) = (count < self.mean, count.abs_diff(self.mean));
+        let (drift, rounds) = match is_below == self.is_below {
+            true => (self.drift.saturating_add(deviation), self.drift_rounds.saturating_add(1)),
+            false => (deviation, 1),
         };
-        let usual = i64::from(self.usual.value());
-        let unusual = drift - 4 * usual - ONE_I64;
-        // Beyond three standard deviations of a Poisson count.
-        let chance = 9 * i128::from(self.mean) * i128::from(ONE_I64);
-        let has_changed = unusual > 0 && i128::from(unusual) * i128::from(unusual) > chance;
-        self.usual = Coarse::new(saturated(usual + (deviation.abs() - usual) / USUAL_ROUNDS));
+        let has_changed = self.is_unusual(drift);
+        let toward = i64::from(deviation) - i64::from(self.usual);
+        self.usual = Coarse::round(saturated(i64::from(self.usual) + toward / USUAL_ROUNDS));
+        self.is_below = is_below;
         if has_changed {
-            let step = drift / i64::from(rounds);
-            self.mean = saturated(i64::from(self.mean) + if deviation < 0 { -step } else { step });
-            (self.age, self.drift, self.drift_rounds) = (rounds.min(ROUNDS_MAX), Coarse::ZERO, 0);
+            self.step(drift / u32::from(rounds));
+            (self.age, self.is_below) = (rounds.min(ROUNDS_MAX), false);
+            (self.drift, self.drift_rounds) = (0, 0);
             return;
         }
-        let age = (known + 1).min(ROUNDS_MAX);
-        self.age = age | if deviation < 0 { BELOW } else { 0 };
+        self.age = (self.age + 1).min(ROUNDS_MAX);
+        let age = u32::from(self.age);
         // Away from zero, so that a silent flow gets to it.
-        let age = i64::from(age);
-        let step = if deviation < 0 { (deviation - age + 1) / age } else { deviation / age };
-        self.mean = saturated(i64::from(self.mean) + step);
-        self.drift = Coarse::new(saturated(drift));
+        self.step(if is_below { deviation.div_ceil(age) } else { deviation / age });
+        self.drift = Coarse::round(drift);
         self.drift_rounds = rounds;
+    }
+
+    /// Moves the average.
+    const fn step(&mut self, by: u32) {
+        self.mean = match self.is_below {
+            true => self.mean.saturating_sub(by),
+            false => self.mean.saturating_add(by),
+        };
+    }
+
+    /// Whether deviations of that sum are beyond habit and three standard deviations of a Poisson
+    /// count.
+    fn is_unusual(&self, drift: u32) -> bool {
+        let habit = 4 * u64::from(self.usual) + ONE;
+        let Some(unusual) = u64::from(drift).checked_sub(habit) else { return false };
+        // Less than the square of 32 bits.
+        unusual * unusual > 9 * u64::from(self.mean) * ONE
     }
 }
 

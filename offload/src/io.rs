@@ -7,6 +7,7 @@ use crate::adopt::Adoption;
 use crate::event::EngineEvent;
 use crate::shadow::{Finding, Sample};
 use std::sync::Arc;
+use std::time::Duration;
 use twinpath_flow::card::{Capabilities, Epoch, Event, Fence, FlowOp, Generation, Sweep};
 use twinpath_flow::counters::Counts;
 use twinpath_flow::key::Key;
@@ -105,6 +106,9 @@ pub enum Input {
         /// Flows whose result differs under it.
         stale: Vec<FlowId>,
     },
+    /// Host time that updates of the card took since this was told last: what [`Self::Timeout`], the
+    /// driver's answers and submissions cost. Where it is never told, updates are free.
+    HostTime(Duration),
     /// Time passed; due when [`crate::Engine::next_timeout`] is reached.
     Timeout,
 }

@@ -24,6 +24,7 @@ mod express;
 pub mod fit;
 mod flows;
 mod heat;
+mod host_time;
 pub mod io;
 mod ledger;
 mod masks;

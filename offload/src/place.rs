@@ -11,7 +11,7 @@ use crate::flows::{FlowIndex, FlowRecord, Stage};
 use crate::heat::{Heat, ONE};
 use crate::io::ResetCause;
 use crate::ledger::Install;
-use crate::table::{Mask, Spot};
+use crate::table::{Mask, Spot, Table};
 use crate::view::EntryState;
 use crate::why::WhyNot;
 use std::sync::Arc;
@@ -63,9 +63,20 @@ impl Engine {
         seen.is_blocked = matches!(why_not, WhyNot::TableFull | WhyNot::UpdateBudget);
         let count = if is_its_own { seen.remember(key) } else { seen.in_round };
         match why_not {
-            WhyNot::TableFull => self.insist(index, key, count),
+            WhyNot::TableFull => {
+                self.insist(index, key, count);
+                if self.mask_may_come() {
+                    self.wanting.see(index);
+                }
+            }
             _ => self.wanting.see(index),
         }
+    }
+
+    /// Whether a bank gets a mask, or may get one.
+    fn mask_may_come(&self) -> bool {
+        let waits = |table: &Table| table.awaits_mask() || table.unmasked();
+        self.ledger.as_ref().is_some_and(|ledger| ledger.tables.iter().any(waits))
     }
 
     /// Whether only packets of the flow can be in exact banks, not the flow as a whole.
@@ -281,6 +292,12 @@ impl Engine {
 
     /// Offers up to `most` of the flows that want places, as the budget allows.
     pub(crate) fn place_wanting(&mut self, most: usize) {
+        if self.wanting.is_empty() {
+            return;
+        }
+        // The coldest have left since the round's end: who is not hotter than the rest gets no place.
+        let bar = self.bar();
+        self.wanting.raise(bar);
         for _ in 0..most {
             if self.wanting.is_empty() || !self.can_update() {
                 return;

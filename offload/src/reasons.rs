@@ -40,7 +40,11 @@ pub struct ReasonView {
 /// Packets by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons {
-    packets: HashMap<Reason, u64>,
+    /// In the order of their coming.
+    packets: Vec<(Reason, u64)>,
+    places: HashMap<Reason, usize>,
+    /// Place of the reason charged last: flows reported together are mostly there for one.
+    last: usize,
 }
 
 impl Reasons {
@@ -49,11 +53,22 @@ impl Reasons {
         if counts.packets == 0 {
             return;
         }
-        let mut reason = Reason::of(why_not);
-        if self.packets.len() >= REASONS_MAX && !self.packets.contains_key(&reason) {
+        let reason = Reason::of(why_not);
+        if self.packets.get(self.last).is_none_or(|(last, _)| *last != reason) {
+            self.last = self.place_of(reason);
+        }
+        self.packets[self.last].1 += counts.packets;
+    }
+
+    fn place_of(&mut self, mut reason: Reason) -> usize {
+        if self.packets.len() >= REASONS_MAX && !self.places.contains_key(&reason) {
             reason = Reason::Other;
         }
-        *self.packets.entry(reason).or_default() += counts.packets;
+        let Self { packets, places, .. } = self;
+        *places.entry(reason).or_insert_with(|| {
+            packets.push((reason, 0));
+            packets.len() - 1
+        })
     }
 }
 
@@ -113,8 +128,8 @@ mod tests {
             reasons.charge(Some(why_not), Counts { packets: 2, bytes: 120 });
         }
         assert_eq!(reasons.packets.len(), REASONS_MAX + 1);
-        assert_eq!(reasons.packets.values().sum::<u64>(), 4000);
+        assert_eq!(reasons.packets.iter().map(|(_, packets)| packets).sum::<u64>(), 4000);
         reasons.charge(Some(WhyNot::Held), Counts { packets: 0, bytes: 0 });
-        assert!(!reasons.packets.contains_key(&Reason::FirstPackets));
+        assert!(!reasons.places.contains_key(&Reason::FirstPackets));
     }
 }

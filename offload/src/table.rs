@@ -181,12 +181,12 @@ impl Table {
     /// to the brim a driver searches long for a place, and mostly in vain.
     pub(crate) fn refused_for_room(&mut self) {
         let members = self.members.len();
-        self.limit = self.limit.min(members - members / 128).max(1);
+        self.limit = self.limit.min(members - members / 64).max(1);
     }
 
     /// Trusts the table again with a little more than it took last.
     pub(crate) fn relax_limit(&mut self) {
         let capacity = self.caps.capacity as usize;
-        self.limit = capacity.min(self.limit + capacity / 8192 + 1);
+        self.limit = capacity.min(self.limit + capacity / 65_536 + 1);
     }
 }

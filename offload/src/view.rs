@@ -159,6 +159,9 @@ pub struct Settings {
     pub threshold: u64,
     /// Entries added or deleted by placement per second; removals for correctness are not limited.
     pub updates_per_second: u32,
+    /// Share of the control thread's own time that placement may take, in percent, where the host
+    /// tells what it took ([`crate::Input::HostTime`]); 100 and more for no limit.
+    pub host_percent: u32,
     /// Entries of one flow at most.
     pub specialisations: usize,
     /// A flow takes the place of another only when it is so many times as hot, in percent.
@@ -180,6 +183,7 @@ impl Default for Settings {
             sweep_interval: Duration::from_millis(50),
             threshold: 0,
             updates_per_second: 200_000,
+            host_percent: 20,
             specialisations: 64,
             hysteresis_percent: 105,
             ops_in_flight: 1024,

@@ -19,8 +19,10 @@ pub(crate) struct Wanting {
     bar: u64,
     /// Seen in software this round and not served; later ones are left out while full.
     seen: Vec<FlowIndex>,
-    /// Being offered as the budget allows.
-    queue: VecDeque<FlowIndex>,
+    /// The hottest of the last round with their heat, being offered as the budget allows.
+    queue: VecDeque<(u64, FlowIndex)>,
+    /// To be offered once, after those: a card or a bank has come to have room for them.
+    patient: VecDeque<FlowIndex>,
 }
 
 impl Wanting {
@@ -44,24 +46,31 @@ impl Wanting {
         }
     }
 
-    /// Offers those seen in this round soon: there may be places for them now.
+    /// Offers those seen in this round soon: there may be places for them now. They are few, and
+    /// masks are set seldom.
     pub(crate) fn hurry(&mut self) {
-        self.queue.extend(self.seen.drain(..));
+        self.patient.extend(self.seen.drain(..));
     }
 
-    /// Offers `flows` in their order, and forgets who was to be offered before.
+    /// Offers `flows` once in their order, and forgets who was to be offered before.
     pub(crate) fn replace(&mut self, flows: impl IntoIterator<Item = FlowIndex>) {
         self.queue.clear();
-        self.queue.extend(flows);
+        self.patient.clear();
+        self.patient.extend(flows);
     }
 
     /// Ends the round: its hottest flows are offered from now on, and the next round's need `bar`.
+    /// Those that were to be offered whatever their heat still are, unless all tables are full.
     pub(crate) fn end_round(&mut self, bar: u64) {
         let mut hot = std::mem::take(&mut self.hot);
         hot.retain(|(heat, _)| *heat >= bar);
         hot.sort_unstable_by_key(|one| Reverse(*one));
         hot.truncate(HOTTEST_MAX);
-        self.replace(hot.iter().map(|(_, index)| *index));
+        self.queue.clear();
+        self.queue.extend(hot.iter().copied());
+        if bar > 0 {
+            self.patient.clear();
+        }
         hot.clear();
         self.hot = hot;
         self.bar = bar;
@@ -72,14 +81,22 @@ impl Wanting {
         self.seen.clear();
     }
 
+    /// Forgets the rest of the round's hottest when not even the first of them has `bar`.
+    pub(crate) fn raise(&mut self, bar: u64) {
+        if self.queue.front().is_some_and(|(heat, _)| *heat < bar) {
+            self.queue.clear();
+        }
+    }
+
     /// The next flow to offer.
     pub(crate) fn pop(&mut self) -> Option<FlowIndex> {
-        self.queue.pop_front()
+        let hottest = self.queue.pop_front().map(|(_, index)| index);
+        hottest.or_else(|| self.patient.pop_front())
     }
 
     /// Whether no flow waits to be offered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.patient.is_empty()
     }
 
     /// Forgets everyone: the card is gone.

@@ -155,7 +155,7 @@ impl WhyNot {
                     .into()
             }
             Self::BelowThreshold { .. } => "more packets, or a lower threshold".into(),
-            Self::UpdateBudget => "time: the card takes no more updates a second".into(),
+            Self::UpdateBudget => "time, or more of `[placement]`: card and host make so many updates a second".into(),
             Self::Refused(_) => {
                 "see `last_error`; it is offered again after a pause that doubles".into()
             }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod place;
+mod placement;
 mod port;
 mod raw;
 mod recovery;
@@ -11,6 +12,7 @@ mod workers;
 
 pub(crate) use faults::Faults;
 pub(crate) use place::{ConfigError, Fault, Place};
+pub(crate) use placement::Placement;
 pub(crate) use security::{Parties, Security};
 pub(crate) use shadow::Shadow;
 pub(crate) use workers::{Poll, WORKERS_MAX};
@@ -119,6 +121,8 @@ pub(crate) struct Config {
     pub ipv4_header: Ipv4Header,
     /// How much of what the card forwards is checked.
     pub shadow: Shadow,
+    /// How much moving flows in and out of the card may cost.
+    pub placement: Placement,
     /// How much failing of a card is put up with.
     pub recovery: Limits,
     /// For how long a living card may stand still.
@@ -162,6 +166,7 @@ impl Config {
         let sim = sim(&raw).map_err(at)?;
         let ipv4_header = ipv4_header(&raw).map_err(at)?;
         let shadow = Shadow::read(&raw, &folder).map_err(at)?;
+        let placement = Placement::read(&raw).map_err(at)?;
         let recovery = recovery::read(&raw).map_err(at)?;
         let standstill = recovery::standstill(&raw, device).map_err(at)?;
         let security = Security::read(&raw).map_err(at)?;
@@ -198,6 +203,7 @@ impl Config {
             sim,
             ipv4_header,
             shadow,
+            placement,
             recovery,
             standstill,
             ports: Arc::new(ports),

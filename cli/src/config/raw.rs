@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of the whole file.
-const ROOT_KEYS: [&str; 17] = [
+const ROOT_KEYS: [&str; 18] = [
     "device",
     "rules",
     "workers",
@@ -23,6 +23,7 @@ const ROOT_KEYS: [&str; 17] = [
     "sim",
     "rocker",
     "shadow",
+    "placement",
     "port",
     "user",
     "control_mode",
@@ -31,6 +32,8 @@ const ROOT_KEYS: [&str; 17] = [
 ];
 /// Keys of `[shadow]`.
 const SHADOW_KEYS: [&str; 3] = ["sample", "per_second", "folder"];
+/// Keys of `[placement]`.
+const PLACEMENT_KEYS: [&str; 2] = ["updates_per_second", "host_percent"];
 /// Keys of `[recovery]`.
 const RECOVERY_KEYS: [&str; 6] =
     ["failures", "window", "at_once", "pause", "pause_max", "standstill"];
@@ -89,6 +92,7 @@ pub(crate) struct RawConfig {
     pub sim: Option<RawSim>,
     pub rocker: Option<RawRocker>,
     pub shadow: Option<RawShadow>,
+    pub placement: Option<RawPlacement>,
     pub recovery: Option<RawRecovery>,
     #[serde(default)]
     pub port: Vec<Spanned<RawPort>>,
@@ -143,6 +147,13 @@ pub(crate) struct RawShadow {
     pub sample: Option<Spanned<i64>>,
     pub per_second: Option<Spanned<i64>>,
     pub folder: Option<Spanned<PathBuf>>,
+}
+
+/// `[placement]`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawPlacement {
+    pub updates_per_second: Option<Spanned<i64>>,
+    pub host_percent: Option<Spanned<i64>>,
 }
 
 /// `[recovery]`; times in seconds.
@@ -233,6 +244,9 @@ pub(crate) fn read(text: &str) -> Result<RawConfig, Located> {
     }
     if let Some(DeValue::Table(shadow)) = table.get_ref().get("shadow").map(Spanned::get_ref) {
         check_keys(shadow, "[shadow]", &SHADOW_KEYS)?;
+    }
+    if let Some(DeValue::Table(part)) = table.get_ref().get("placement").map(Spanned::get_ref) {
+        check_keys(part, "[placement]", &PLACEMENT_KEYS)?;
     }
     if let Some(DeValue::Table(recovery)) = table.get_ref().get("recovery").map(Spanned::get_ref) {
         check_keys(recovery, "[recovery]", &RECOVERY_KEYS)?;

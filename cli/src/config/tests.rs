@@ -57,6 +57,24 @@ fn a_full_configuration_is_resolved_against_its_folder() {
 }
 
 #[test]
+fn placement_may_be_limited_and_not_forbidden() {
+    const PORTS: &str = "[[port]]\nnumber = 1\n[[port]]\nnumber = 2\n";
+    let placement =
+        |text: &str| parse(&format!("device = \"sim\"\n{text}{PORTS}")).map(|c| c.placement);
+    let given = placement("[placement]\nupdates_per_second = 9\nhost_percent = 100\n").unwrap();
+    assert_eq!((given.updates_per_second, given.host_percent), (9, 100));
+    assert_eq!(placement("").unwrap().host_percent, 20);
+    for (bad, range) in
+        [("host_percent = 0", "from 1 to 100"), ("updates_per_second = 0", "from 1")]
+    {
+        let told = complaint(&format!("device = \"sim\"\n[placement]\n{bad}\n{PORTS}"));
+        assert!(told.contains("conf/gateway.toml:3") && told.contains(range), "{told}");
+    }
+    let told = complaint("device = \"sim\"\n[placement]\nhost_share = 3\n");
+    assert!(told.contains("host_share") && told.contains("[placement]"), "{told}");
+}
+
+#[test]
 fn a_kernel_is_taken_by_its_name_and_the_best_is_left_to_the_processor() {
     let with = |word: &str| parse(&GOOD.replace("workers = 2", word)).unwrap().kernel;
     assert_eq!(with("kernel = \"scalar\""), Some(Kernel::Scalar));

@@ -2,9 +2,11 @@
 
 use super::event_ring::EventRing;
 use super::keeper::FlowKeeper;
+use super::meter::Meter;
 use super::state::{RuleLists, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use twinpath_fallback::software_path::Removed;
 use twinpath_flow::card::{FlowOp, Generation};
 use twinpath_flow::counters::Counts;
@@ -57,6 +59,8 @@ pub struct Brain {
     pub findings: Vec<Finding>,
     /// What else the engine wants of the card; the card's owner clears it.
     pub wants: Wants,
+    /// What updates of the card take of this thread's time.
+    pub meter: Meter,
     rules: RuleStore,
     ports: Arc<PortTable>,
     pipeline: Arc<Pipeline>,
@@ -92,6 +96,7 @@ impl Brain {
             operations: VecDeque::new(),
             findings: Vec::new(),
             wants: Wants::default(),
+            meter: Meter::default(),
             rules: store,
             ports,
             pipeline,
@@ -250,8 +255,14 @@ impl Brain {
         if !self.counted.is_empty() {
             self.tell_counts(now, COUNTS_AT_ONCE);
         }
+        let took = self.meter.take();
+        if took > Duration::ZERO {
+            self.tell(now, Input::HostTime(took));
+        }
         if self.engine.next_timeout().is_some_and(|due| due <= now) {
+            let begun = self.meter.begin();
             self.tell(now, Input::Timeout);
+            self.meter.end(begun);
         }
     }
 

@@ -141,6 +141,7 @@ impl<N: SmartNic + ?Sized> Host<N> {
     /// Takes what the driver reports and tells the brain.
     pub(crate) fn poll(&mut self, now: Time, software: &mut Software, brain: &mut Brain) -> Polled {
         let mut events = std::mem::take(&mut self.events);
+        let begun = brain.meter.begin();
         self.nic.poll(now, &mut events);
         let mut polled = if events.is_empty() { Polled::Nothing } else { Polled::Events };
         for event in events.drain(..) {
@@ -167,6 +168,10 @@ impl<N: SmartNic + ?Sized> Host<N> {
             }
         }
         self.events = events;
+        // A look that finds nothing is not for updates.
+        if polled != Polled::Nothing {
+            brain.meter.end(begun);
+        }
         if self.entrust(now, brain) && polled == Polled::Nothing {
             polled = Polled::Events;
         }
@@ -281,10 +286,12 @@ impl<N: SmartNic + ?Sized> Host<N> {
         if brain.operations.is_empty() || brain.awaits_save() {
             return false;
         }
+        let begun = brain.meter.begin();
         let accepted = self.nic.submit(now, brain.operations.make_contiguous());
         for operation in brain.operations.drain(..accepted) {
             brain.engine.give_back(operation);
         }
+        brain.meter.end(begun);
         accepted > 0
     }
 

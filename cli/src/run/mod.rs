@@ -23,6 +23,7 @@ pub(crate) mod idle;
 pub mod keeper;
 mod keeping;
 pub(crate) mod listing;
+pub mod meter;
 mod odometer;
 mod poll;
 pub mod ports;
@@ -56,6 +57,7 @@ use forwarder::Forwarder;
 use hardware::HardwarePath;
 use history::History;
 use listing::Listings;
+use meter::Meter;
 use ports::{PortLine, Ports};
 use remote::{RemotePath, resume_ports};
 use session::Session;
@@ -96,6 +98,9 @@ pub(crate) fn run(arguments: &args::Run) -> Result<(), Failure> {
     let now = former.map_or_else(|| origin.unwrap_or_default(), |_| clock.now());
     let rule_file = rules::file_digest(&config);
     let mut brain = begin(&config, (rules, rule_file), former, now);
+    if !ports.are_virtual() {
+        brain.meter = Meter::by(clock);
+    }
     note_refusal(&start, now, &mut brain);
     let run = (origin.unwrap_or_default(), rule_file);
     let software = || software(&config, &brain, &ports);
@@ -219,7 +224,13 @@ fn finish(session: &mut Session, arguments: &args::Run) -> Result<(), Failure> {
 }
 
 fn engine_settings(config: &Config) -> Settings {
-    Settings { shadow_per_second: config.shadow.per_second, ..Settings::default() }
+    let (shadow, placement) = (&config.shadow, &config.placement);
+    Settings {
+        shadow_per_second: shadow.per_second,
+        updates_per_second: placement.updates_per_second,
+        host_percent: placement.host_percent,
+        ..Settings::default()
+    }
 }
 
 /// Opens the wires of all ports, or none where the card has cables of its own.

@@ -6,7 +6,7 @@ use crate::model::world::World;
 use crate::timeouts::{SHAPE, key, run};
 use std::sync::Arc;
 use std::time::Duration;
-use twinpath_flow::card::{Capabilities, Done, Epoch, Event, Generation};
+use twinpath_flow::card::{Capabilities, Done, Epoch, Event, FlowOp, Generation};
 use twinpath_flow::edit::FoldError;
 use twinpath_flow::field::Field;
 use twinpath_flow::key::{Key, Line, MaskedKey};
@@ -151,6 +151,89 @@ fn operations_under_way_are_bounded_and_removals_are_not_lost() {
         operations += usize::from(matches!(output, Output::Card(_)));
     }
     assert_eq!(operations, 4);
+}
+
+/// An engine with a card that is up, and what it was told to do so far.
+struct Desk {
+    engine: Engine,
+    now: Time,
+    operations: Vec<FlowOp>,
+}
+
+impl Desk {
+    fn new(shape: Shape) -> Self {
+        let engine = Engine::new(Settings::default(), pipeline(&[RuleId(1)], 0, 0), Time(0));
+        let mut desk = Self { engine, now: Time(0), operations: Vec::new() };
+        let (capabilities, epoch) = (Arc::new(shape.capabilities()), Epoch(1));
+        desk.tell(Input::CardUp { capabilities, epoch, generation: Generation(0) });
+        desk
+    }
+
+    /// Tells it something; asked for counters, it gets them without any.
+    fn tell(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Card(op) => self.operations.push(op),
+                Output::SoftwareCountsWanted => {
+                    self.engine.handle(self.now, Input::SoftwareReported);
+                }
+                Output::SweepWanted => self.engine.handle(self.now, Input::SweepFailed),
+                _ => {}
+            }
+        }
+    }
+
+    /// A flow of one mask.
+    fn make(&mut self, index: u32) {
+        let key = Key::ZERO.with(Field::TunId, index.into());
+        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
+        let matching = MaskedKey::new(&key, mask);
+        let rules = vec![RuleId(1)];
+        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
+        let id = FlowId { index, generation: 0 };
+        self.tell(Input::FlowMade { id, flow, key, from: Generation(0), until: None });
+    }
+
+    /// Time passes.
+    fn wait(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        while let Some(due) = self.engine.next_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.tell(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    /// The card has done all it was told.
+    fn answer(&mut self) {
+        for op in std::mem::take(&mut self.operations) {
+            let result = Ok(Done::default());
+            self.tell(Input::Card(Event::Done { tag: op.tag(), result }));
+        }
+    }
+
+    fn added(&self) -> usize {
+        let is_add = |op: &&FlowOp| matches!(op, FlowOp::Add { .. });
+        self.operations.iter().filter(is_add).count()
+    }
+}
+
+#[test]
+fn flows_seen_while_a_mask_is_on_its_way_are_offered_when_it_is_set() {
+    let shape = Shape { banks: 2, bank_capacity: 1000, ternary_capacity: 0, ..SHAPE };
+    // However many rounds the card takes to set it, and also when the next ends right after.
+    for (rounds, pause) in [(0, 0), (1, 0), (5, 0), (0, 60), (1, 60)] {
+        let mut desk = Desk::new(shape);
+        (0..200).for_each(|index| desk.make(index));
+        assert!(matches!(desk.operations[..], [FlowOp::SetMask { .. }]));
+        desk.wait(rounds * Duration::from_millis(50));
+        assert_eq!(desk.added(), 0, "after {rounds} rounds");
+        desk.answer();
+        desk.now = desk.now.after(Duration::from_millis(pause));
+        desk.wait(Duration::from_millis(200));
+        assert_eq!(desk.added(), 200, "after {rounds} rounds and {pause} ms");
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! can wait: some counts of software, a sweep, the engine's next part. The next turn begins when
 //! the host's work of this one is done; the card's work takes no time.
 
-use super::{Figure, Rig, key, make, tell};
+use super::{Figure, Rig, UNTIMED, key, make, tell};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use twinpath_flow::counters::Counts;
 use twinpath_flow::sample::Random;
@@ -54,9 +55,46 @@ struct Control {
     /// Flows whose counts are being reported.
     asked: Vec<u32>,
     frame: [u8; 60],
+    parts: Parts,
+}
+
+/// Host time by what it went into.
+#[derive(Clone, Copy, Default)]
+struct Parts {
+    deciding: Duration,
+    updating: Duration,
+    counting: Duration,
+    sweeping: Duration,
+}
+
+impl Parts {
+    fn since(self, before: Self) -> Self {
+        Self {
+            deciding: self.deciding - before.deciding,
+            updating: self.updating - before.updating,
+            counting: self.counting - before.counting,
+            sweeping: self.sweeping - before.sweeping,
+        }
+    }
 }
 
 impl Control {
+    /// Does a part of the host's work; what it took.
+    fn timed(&mut self, work: impl FnOnce(&mut Rig)) -> Duration {
+        let spent = self.rig.spent;
+        work(&mut self.rig);
+        self.rig.spent - spent
+    }
+
+    /// Does what updates of the card need, and tells the engine what that took.
+    fn update(&mut self, work: impl FnOnce(&mut Rig)) {
+        let took = self.timed(work);
+        self.parts.updating += took;
+        if took > Duration::ZERO {
+            self.rig.host(|rig| rig.engine.handle(rig.now, Input::HostTime(took)));
+        }
+    }
+
     /// The packets of a turn: new flows, and packets of others, in the card or in software.
     fn packets(&mut self, new: Range<u32>) {
         let mut hits = Vec::new();
@@ -78,16 +116,19 @@ impl Control {
         }
         self.known = new.end;
         let mut made = make(new.clone(), 0);
-        self.rig.host(|rig| {
-            rig.made(&mut made);
-            let (burst, told) = SAMPLED;
-            for index in hits.chunks(burst).flat_map(|burst| burst.iter().take(told)) {
-                let id = FlowId { index: *index, generation: 0 };
-                rig.engine.handle(rig.now, Input::Hit { id, key: key(*index) });
-            }
-            rig.drain();
+        let took = self.timed(|rig| {
+            rig.host(|rig| {
+                rig.made(&mut made);
+                let (burst, told) = SAMPLED;
+                for index in hits.chunks(burst).flat_map(|burst| burst.iter().take(told)) {
+                    let id = FlowId { index: *index, generation: 0 };
+                    rig.engine.handle(rig.now, Input::Hit { id, key: key(*index) });
+                }
+                rig.drain();
+            });
         });
-        self.rig.settle();
+        self.parts.deciding += took;
+        self.update(Rig::settle);
         for index in new.chain(hits) {
             self.counts[index as usize] += Counts::one(60);
             self.touched.push(index);
@@ -96,46 +137,69 @@ impl Control {
 
     /// One part of what can wait; whether there was any.
     fn part(&mut self) -> bool {
-        let Self { rig, counts, asked, touched, .. } = self;
         let mut was_busy = false;
-        if std::mem::take(&mut rig.wants_counts) {
-            touched.sort_unstable();
-            touched.dedup();
-            std::mem::swap(touched, asked);
-            rig.reporting = true;
+        if std::mem::take(&mut self.rig.wants_counts) {
+            self.touched.sort_unstable();
+            self.touched.dedup();
+            std::mem::swap(&mut self.touched, &mut self.asked);
+            self.rig.reporting = true;
         }
-        rig.host(|rig| {
-            let now = rig.now;
-            if rig.reporting {
-                let rest = asked.len().saturating_sub(COUNTS_AT_ONCE);
-                for index in asked.drain(rest..) {
-                    let id = FlowId { index, generation: 0 };
-                    rig.report(id, counts[index as usize]);
-                }
-                if asked.is_empty() {
-                    rig.reporting = false;
-                    rig.engine.handle(now, Input::SoftwareReported);
-                }
-                was_busy = true;
-            }
-            if rig.engine.next_timeout().is_some_and(|due| due <= now) {
-                rig.engine.handle(now, Input::Timeout);
-                was_busy = true;
-            }
-            rig.drain();
-            // Software drops them at once.
-            for id in std::mem::take(&mut rig.removed) {
-                let counts = counts[id.index as usize];
-                rig.engine.handle(now, Input::FlowGone { id, counts, last_used: None });
-            }
-            rig.drain();
-        });
-        if std::mem::take(&mut rig.wants_sweep) {
-            rig.sweep();
+        if self.rig.reporting {
+            self.report();
             was_busy = true;
         }
-        rig.settle();
+        if self.rig.engine.next_timeout().is_some_and(|due| due <= self.rig.now) {
+            self.update(|rig| rig.host(|rig| rig.tell(Input::Timeout)));
+            self.drop_flows();
+            was_busy = true;
+        }
+        if std::mem::take(&mut self.rig.wants_sweep) {
+            let took = self.timed(|rig| {
+                rig.sweep();
+            });
+            self.parts.sweeping += took;
+            was_busy = true;
+        }
+        self.update(Rig::settle);
         was_busy
+    }
+
+    /// Tells of some of the counts that wait.
+    fn report(&mut self) {
+        let rest = self.asked.len().saturating_sub(COUNTS_AT_ONCE);
+        let some: Vec<u32> = self.asked.drain(rest..).collect();
+        let counts = std::mem::take(&mut self.counts);
+        let is_last = self.asked.is_empty();
+        let took = self.timed(|rig| {
+            rig.host(|rig| {
+                for index in some {
+                    rig.report(FlowId { index, generation: 0 }, counts[index as usize]);
+                }
+                if is_last {
+                    rig.reporting = false;
+                    rig.engine.handle(rig.now, Input::SoftwareReported);
+                }
+                rig.drain();
+            });
+        });
+        self.parts.counting += took;
+        self.counts = counts;
+    }
+
+    /// Software drops flows at once.
+    fn drop_flows(&mut self) {
+        let counts = std::mem::take(&mut self.counts);
+        let took = self.timed(|rig| {
+            rig.host(|rig| {
+                for id in std::mem::take(&mut rig.removed) {
+                    let counts = counts[id.index as usize];
+                    rig.engine.handle(rig.now, Input::FlowGone { id, counts, last_used: None });
+                }
+                rig.drain();
+            });
+        });
+        self.parts.counting += took;
+        self.counts = counts;
     }
 }
 
@@ -144,57 +208,109 @@ fn arrival(index: u32) -> Duration {
     PACE * (index / BURST + 1) * BURST
 }
 
-/// Software flows that come, are used a few times and go; those in the card are used there.
-pub(super) fn measure(figures: &mut Vec<Figure>) {
-    let total = (WARM + MEASURED).as_nanos() / PACE.as_nanos();
-    let total = u32::try_from(total).expect("a few millions");
-    let mut frame = [0; 60];
-    frame[12] = 0x08;
-    frame[14..18].copy_from_slice(&[0x45, 0, 0, 46]);
-    (frame[22], frame[23]) = (64, 17);
-    let mut control = Control {
-        rig: Rig::new(PLACES, 0, Settings::default()),
-        random: Random::new(5),
-        known: 0,
-        counts: vec![Counts::default(); total as usize],
-        touched: Vec::new(),
-        asked: Vec::new(),
-        frame,
-    };
-    let (mut clock, mut busy, mut latencies) = (Duration::ZERO, Duration::ZERO, Vec::new());
-    while control.known < total {
-        control.rig.now = Time::from_secs(10).after(clock).max(control.rig.now);
-        let spent = control.rig.spent;
-        let bursts = clock.as_nanos() / (PACE * BURST).as_nanos();
-        let arrived = u32::try_from(bursts).expect("as many flows") * BURST;
-        let new =
-            control.known..arrived.clamp(control.known, control.known + FLOWS_AT_ONCE).min(total);
-        let is_new = !new.is_empty();
-        if is_new {
-            control.packets(new.clone());
-        }
-        let decided = clock + (control.rig.spent - spent);
-        if clock >= WARM {
-            latencies.extend(new.map(|index| decided.saturating_sub(arrival(index))));
-        }
-        let was_busy = control.part();
-        let cost = control.rig.spent - spent;
-        if clock >= WARM {
-            busy += cost;
-        }
-        clock += cost;
-        if !is_new && !was_busy {
-            clock = clock.max(arrival(control.known));
+/// What came of a run, from when it was warm.
+#[derive(Default)]
+struct Outcome {
+    /// Of virtual time.
+    lasted: Duration,
+    busy: Duration,
+    parts: Parts,
+    /// From a flow's first packet to the end of the turn that decided, ascending.
+    latencies: Vec<Duration>,
+}
+
+impl Outcome {
+    fn percent(&self, of: Duration) -> f64 {
+        of.as_secs_f64() / self.lasted.as_secs_f64() * 100.0
+    }
+
+    /// In milliseconds.
+    fn latency(&self, permille: usize) -> f64 {
+        self.latencies[self.latencies.len() * permille / 1000].as_secs_f64() * 1e3
+    }
+}
+
+impl Control {
+    fn new(total: u32) -> Self {
+        let mut frame = [0; 60];
+        frame[12] = 0x08;
+        frame[14..18].copy_from_slice(&[0x45, 0, 0, 46]);
+        (frame[22], frame[23]) = (64, 17);
+        Self {
+            rig: Rig::new(PLACES, 0, Settings::default()),
+            random: Random::new(5),
+            known: 0,
+            counts: vec![Counts::default(); total as usize],
+            touched: Vec::new(),
+            asked: Vec::new(),
+            frame,
+            parts: Parts::default(),
         }
     }
-    latencies.sort_unstable();
-    let at = |permille: usize| latencies[latencies.len() * permille / 1000].as_secs_f64() * 1e3;
+
+    /// Turn by turn, until `total` flows were made.
+    fn run(&mut self, total: u32, warm: Duration) -> Outcome {
+        let (mut clock, mut outcome) = (Duration::ZERO, Outcome::default());
+        let mut before = Parts::default();
+        while self.known < total {
+            self.rig.now = Time::from_secs(10).after(clock).max(self.rig.now);
+            let spent = self.rig.spent;
+            let bursts = clock.as_nanos() / (PACE * BURST).as_nanos();
+            let arrived = u32::try_from(bursts).expect("as many flows") * BURST;
+            let new = self.known..arrived.clamp(self.known, self.known + FLOWS_AT_ONCE).min(total);
+            let (is_new, is_warm) = (!new.is_empty(), clock >= warm);
+            if !is_warm {
+                before = self.parts;
+            }
+            if is_new {
+                self.packets(new.clone());
+            }
+            let decided = clock + (self.rig.spent - spent);
+            if is_warm {
+                let waited = |index| decided.saturating_sub(arrival(index));
+                outcome.latencies.extend(new.map(waited));
+            }
+            let was_busy = self.part();
+            let cost = self.rig.spent - spent;
+            if is_warm {
+                outcome.busy += cost;
+            }
+            clock += cost;
+            if !is_new && !was_busy {
+                clock = clock.max(arrival(self.known));
+            }
+        }
+        outcome.latencies.sort_unstable();
+        outcome.lasted = clock.saturating_sub(warm);
+        outcome.parts = self.parts.since(before);
+        outcome
+    }
+}
+
+/// Software flows that come, are used a few times and go; those in the card are used there.
+pub(super) fn measure(figures: &mut Vec<Figure>) {
+    let (warm, measured) = match UNTIMED.load(Ordering::Relaxed) {
+        true => (WARM / 8, MEASURED / 4),
+        false => (WARM, MEASURED),
+    };
+    let total = (warm + measured).as_nanos() / PACE.as_nanos();
+    let total = u32::try_from(total).expect("a few millions");
+    let mut control = Control::new(total);
+    let outcome = control.run(total, warm);
     let flows = control.rig.engine.totals().flow_count;
-    let share = busy.as_secs_f64() / clock.saturating_sub(WARM).as_secs_f64() * 100.0;
     let name = format!("control thread, 100,000 new flows/s, {flows} flows, 65,536 places");
-    tell(figures, name, (share, "% of core"), "goal 50");
-    for (name, permille) in [("p50", 500), ("p99", 990), ("p99.9", 999)] {
+    tell(figures, name, (outcome.percent(outcome.busy), "% of core"), "goal 50");
+    let Parts { deciding, updating, counting, sweeping } = outcome.parts;
+    for (what, time) in [
+        ("deciding on new flows", deciding),
+        ("updates of the card", updating),
+        ("counts and ends of flows", counting),
+        ("sweeps", sweeping),
+    ] {
+        tell(figures, format!("of it {what}"), (outcome.percent(time), "% of core"), "");
+    }
+    for (name, permille, goal) in [("p50", 500, ""), ("p99", 990, "goal 5"), ("p99.9", 999, "")] {
         let name = format!("first packet to decision, {name}");
-        tell(figures, name, (at(permille), "ms"), if permille == 990 { "goal 5" } else { "" });
+        tell(figures, name, (outcome.latency(permille), "ms"), goal);
     }
 }

@@ -16,11 +16,34 @@ fn used(rig: &Rig) -> u32 {
     rig.engine.tables().iter().map(|table| table.used).sum()
 }
 
+/// Time passes until all flows are in the card.
+fn wait(rig: &mut Rig) {
+    let mut turns = 0;
+    // Totals pass over all flows; the tables know how many entries they have.
+    while used(rig) < FLOWS {
+        rig.now.0 += 10_000;
+        let due = rig.engine.next_timeout().is_some_and(|due| due <= rig.now);
+        if due {
+            rig.host(|rig| rig.tell(Input::Timeout));
+        }
+        if std::mem::take(&mut rig.wants_counts) {
+            rig.host(|rig| rig.tell(Input::SoftwareReported));
+        }
+        if std::mem::take(&mut rig.wants_sweep) {
+            rig.sweep();
+        }
+        rig.turn();
+        turns += 1;
+        assert!(turns < 100_000, "{} of {FLOWS} flows are in the card", used(rig));
+    }
+}
+
 /// Host time from the card's wish for a reset until all flows are back.
 pub(super) fn measure(figures: &mut Vec<Figure>) {
     let mut rig = Rig::new(PLACES, 0, super::unlimited());
     rig.install(0..FLOWS, 0);
-    let wanted = rig.engine.totals().offloaded;
+    // The first of them came before the bank had a mask: they are offered when there is time.
+    wait(&mut rig);
     let mut times = Vec::new();
     for _ in 0..3 {
         let spent = rig.spent;
@@ -28,26 +51,9 @@ pub(super) fn measure(figures: &mut Vec<Figure>) {
             rig.tell(Input::Card(Event::ResetRequest));
             rig.driver.reset(rig.now).expect("a living card");
         });
-        let mut turns = 0;
-        // Totals pass over all flows; the tables know how many entries they have.
-        while (used(&rig) as usize) < wanted {
-            rig.now.0 += 10_000;
-            let due = rig.engine.next_timeout().is_some_and(|due| due <= rig.now);
-            if due {
-                rig.host(|rig| rig.tell(Input::Timeout));
-            }
-            if std::mem::take(&mut rig.wants_counts) {
-                rig.host(|rig| rig.tell(Input::SoftwareReported));
-            }
-            if std::mem::take(&mut rig.wants_sweep) {
-                rig.sweep();
-            }
-            rig.turn();
-            turns += 1;
-            assert!(turns < 100_000, "{} flows came back", used(&rig));
-        }
+        wait(&mut rig);
         times.push(rig.spent - spent);
     }
-    let name = format!("{wanted} flows back in a card of {PLACES} after a reset");
+    let name = format!("{FLOWS} flows back in a card of {PLACES} after a reset");
     tell(figures, name, (super::median(times), "ms"), "100");
 }
