@@ -173,6 +173,11 @@ impl<M: CardMemory> Card<M> {
         self.holds.frames()
     }
 
+    /// Frames delivered to its receive rings since they were opened, whatever registers say.
+    pub fn delivered(&self) -> u64 {
+        self.receive.iter().map(ReceiveQueue::delivered).sum()
+    }
+
     /// Table, place and id of every entry it holds, for those who look into it from outside.
     pub fn entries(&self) -> impl Iterator<Item = (u8, u32, u32)> {
         self.tables.entries()

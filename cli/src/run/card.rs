@@ -227,8 +227,7 @@ impl CardPath {
         let refused = self.registers.sum(PortRegister::RxRefused);
         let received = self.registers.sum(PortRegister::RxPackets) + refused;
         let inside = self.fates(received).held;
-        let queues = self.host.queues();
-        let alive = self.registers.delivered(queues) + self.card.held() as u64;
+        let alive = self.card.delivered() + self.card.held() as u64;
         self.reset_losses += inside.saturating_sub(alive);
     }
 }

@@ -107,11 +107,6 @@ impl<N: SmartNic + ?Sized> Host<N> {
         self.misses.get(&port).copied().unwrap_or_default()
     }
 
-    /// Receive and transmit queue pairs in use.
-    pub(crate) const fn queues(&self) -> usize {
-        self.lanes.len()
-    }
-
     /// When a sweep that is wanted is looked for again, or something about a card that failed is due.
     pub(crate) fn next_event(&self) -> Option<Time> {
         [self.sweep_retry, self.failover.next_event()].into_iter().flatten().min()

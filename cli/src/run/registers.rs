@@ -92,13 +92,6 @@ impl<B: Bus> Registers<B> {
         (0..self.ports).map(|index| self.at(index, counter)).fold(0, u64::saturating_add)
     }
 
-    /// Frames delivered to the first `queues` receive rings since the last reset.
-    pub(crate) fn delivered(&self, queues: usize) -> u64 {
-        let offsets = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(queues);
-        let producer = queue::RX_PRODUCER.offset;
-        offsets.map(|queue| u64::from(self.bus.read32(queue + producer))).sum()
-    }
-
     /// Frames that wait in the receive rings for the host.
     pub(crate) fn waiting(&self) -> u64 {
         let rings = (QUEUE_ARRAY..).step_by(QUEUE_STRIDE as usize).take(QUEUES_MAX);
