@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Once;
 
 /// Beginnings of the names of folders; the process's number comes next.
-const FOLDERS: [&str; 4] =
-    ["twinpath-lab-", "twinpath-kill-", "twinpath-restart-twr", "twinpath-restart-twq"];
+const FOLDERS: [&str; 3] = ["twinpath-lab-", "twinpath-kill-", "twinpath-restart-"];
 
 static SWEPT: Once = Once::new();
 
@@ -43,12 +42,12 @@ fn names(folder: impl AsRef<Path>) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The process that made a namespace or link of ours: `tw`, a letter, its number, a letter, a number.
+/// The process that made a namespace or link of ours: `tw`, a letter, its number, `x`, a number.
 fn maker(name: &str) -> Option<u32> {
     let rest = name.strip_prefix("tw")?;
     let rest = rest.strip_prefix(|kind: char| kind.is_ascii_lowercase())?;
     let (process, rest) = number(rest)?;
-    let rest = rest.strip_prefix(['x', 'n', 'f'])?;
+    let rest = rest.strip_prefix('x')?;
     rest.bytes().all(|byte| byte.is_ascii_digit()).then_some(process)
 }
 
@@ -75,8 +74,7 @@ mod tests {
     #[test]
     fn only_names_that_carry_a_process_are_ours() {
         assert_eq!(maker("twn4194304x12"), Some(4_194_304));
-        assert_eq!(maker("twk77n1"), Some(77));
-        assert_eq!(maker("twq77f2"), Some(77));
+        assert_eq!(maker("twv77x0"), Some(77));
         for other in ["twn", "eth0", "twnx0", "twn12", "twin0", "twn12y0", "twn12x0a", "tw12x0"] {
             assert_eq!(maker(other), None, "{other}");
         }

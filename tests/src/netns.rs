@@ -310,6 +310,46 @@ impl Drop for Twinpath {
     }
 }
 
+/// A veth pair, deleted on drop. Its near end is up and says nothing of its own accord; its far end
+/// is down.
+#[derive(Debug)]
+pub struct Veth {
+    /// Ours.
+    pub near: String,
+    /// What a namespace may adopt.
+    pub far: String,
+}
+
+impl Veth {
+    /// A pair outside all namespaces of ours.
+    #[must_use]
+    pub fn new() -> Self {
+        let veth = Self { near: fresh("twv"), far: fresh("twv") };
+        run(&format!("ip link add {} type veth peer name {}", veth.near, veth.far));
+        open_silent(&veth.near);
+        veth
+    }
+}
+
+impl Default for Veth {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        // Gone already when its namespace is.
+        let _ = Command::new("ip").args(["link", "del", &self.near]).stderr(Stdio::null()).status();
+    }
+}
+
+/// Sets an interface up that sends nothing by itself, as IPv6 would.
+fn open_silent(interface: &str) {
+    run(&format!("sysctl -qw net.ipv6.conf.{interface}.disable_ipv6=1"));
+    run(&format!("ip link set {interface} up"));
+}
+
 /// Two namespaces, `left` at port 1 and `right` at port 2, joined by `twinpath` alone.
 #[derive(Debug)]
 pub struct Laboratory {
@@ -319,19 +359,8 @@ pub struct Laboratory {
     pub left: Namespace,
     /// Host 2: 10.9.0.2, fd09::2.
     pub right: Namespace,
-    links: Vec<Link>,
+    links: Vec<Veth>,
     _turn: MutexGuard<'static, ()>,
-}
-
-/// An interface that is deleted on drop, with its peer.
-#[derive(Debug)]
-struct Link(String);
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // Gone already when its namespace is.
-        let _ = Command::new("ip").args(["link", "del", &self.0]).stderr(Stdio::null()).status();
-    }
 }
 
 /// What a laboratory is made of.
@@ -356,18 +385,6 @@ pub enum Trunk {
     Absent,
 }
 
-/// A veth pair outside the namespaces, up and silent.
-fn veth() -> (Link, String, String) {
-    let (near, far) = (fresh("twv"), fresh("twv"));
-    run(&format!("ip link add {near} type veth peer name {far}"));
-    let link = Link(near.clone());
-    for end in [&near, &far] {
-        run(&format!("sysctl -qw net.ipv6.conf.{end}.disable_ipv6=1"));
-        run(&format!("ip link set {end} up"));
-    }
-    (link, near, far)
-}
-
 impl Laboratory {
     /// Sets everything up; both hosts' interfaces run when it returns.
     ///
@@ -388,23 +405,23 @@ impl Laboratory {
                     inside.push(name);
                 }
                 Attachment::Veth | Attachment::Blocks | Attachment::Xdp => {
-                    let (link, near, far) = veth();
-                    links.push(link);
-                    run(&format!("ip link set {far} down"));
-                    run(&format!("sysctl -qw net.ipv6.conf.{far}.disable_ipv6=0"));
+                    let veth = Veth::new();
+                    let near = &veth.near;
                     wires.push(match plan.attachment {
                         Attachment::Xdp => format!("xdp:{near}"),
                         Attachment::Blocks => format!("packet:{near},receive=blocks"),
                         _ => format!("packet:{near}"),
                     });
-                    inside.push(far);
+                    inside.push(veth.far.clone());
+                    links.push(veth);
                 }
             }
         }
         if plan.trunk == Trunk::Joined {
-            let (link, near, far) = veth();
-            links.push(link);
-            wires.extend([format!("packet:{near}"), format!("packet:{far}")]);
+            let veth = Veth::new();
+            open_silent(&veth.far);
+            wires.extend([&veth.near, &veth.far].map(|end| format!("packet:{end}")));
+            links.push(veth);
         }
         let ports: String = wires
             .iter()

@@ -7,9 +7,9 @@
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::MutexGuard;
-use twinpath_tests::netns::{Namespace, binary, pause, run, turn, wait_for};
+use twinpath_tests::netns::{Namespace, Veth, binary, pause, turn, wait_for};
 use twinpath_tests::traffic::datagrams;
 
 /// Restarts unless `RESTARTS` says otherwise.
@@ -60,34 +60,26 @@ impl Drop for Process {
 /// A folder, interfaces, the card's process and a holder.
 struct Place {
     folder: PathBuf,
-    interfaces: Vec<(String, String)>,
+    veths: [Veth; 2],
     processes: Vec<Process>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Place {
-    fn new(name: &str, rules: &str) -> Self {
+    fn new(rules: &str) -> Self {
         let turn = turn();
-        let id = format!("{name}{}", std::process::id());
+        let id = std::process::id();
         let folder = std::env::temp_dir().join(format!("twinpath-restart-{id}"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
-        let interfaces: Vec<_> = [1, 2]
-            .map(|side| {
-                let (near, far) = (format!("{id}n{side}"), format!("{id}f{side}"));
-                run(&format!("ip link add {near} type veth peer name {far}"));
-                run(&format!("sysctl -qw net.ipv6.conf.{near}.disable_ipv6=1"));
-                run(&format!("ip link set {near} up"));
-                (near, far)
-            })
-            .into();
-        let place = Self { folder, interfaces, processes: Vec::new(), _turn: turn };
+        let veths = [Veth::new(), Veth::new()];
+        let place = Self { folder, veths, processes: Vec::new(), _turn: turn };
         place.write("rules.flows", rules);
         let ports = |key: &str| -> String {
-            let port = |(index, (near, _)): (usize, &(String, String))| {
+            let port = |(index, Veth { near, .. }): (usize, &Veth)| {
                 format!("[[port]]\nnumber = {}\n{key} = \"packet:{near}\"\n", index + 1)
             };
-            place.interfaces.iter().enumerate().map(port).collect()
+            place.veths.iter().enumerate().map(port).collect()
         };
         place.write("card.toml", &format!("device = \"sim\"\n{}", ports("wire")));
         let head = "device = \"vfio-user:card.sock\"\nrules = \"rules.flows\"\n\
@@ -113,8 +105,8 @@ impl Place {
     /// Two hosts at the card's ports: 10.9.0.1 and 10.9.0.2.
     fn hosts(&self) -> (Namespace, Namespace) {
         let hosts = (Namespace::new(), Namespace::new());
-        hosts.0.adopt(&self.interfaces[0].1, 1);
-        hosts.1.adopt(&self.interfaces[1].1, 2);
+        hosts.0.adopt(&self.veths[0].far, 1);
+        hosts.1.adopt(&self.veths[1].far, 2);
         hosts
     }
 
@@ -160,9 +152,6 @@ impl Drop for Place {
             eprintln!("{}", self.log());
         }
         self.processes.clear();
-        for (near, _) in &self.interfaces {
-            let _ = Command::new("ip").args(["link", "del", near]).stderr(Stdio::null()).status();
-        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -243,7 +232,7 @@ fn check_sum(packets: &Value, count: u64) {
 fn killed_and_started_again_the_daemon_takes_over_a_card_that_never_stopped() {
     let restarts = std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok());
     let restarts = restarts.unwrap_or(RESTARTS);
-    let mut place = Place::new("twr", &rules());
+    let mut place = Place::new(&rules());
     let (left, right) = place.hosts();
     place.hold_and_serve();
     let mut daemon = place.daemon();
@@ -315,7 +304,7 @@ fn killed_and_started_again_the_daemon_takes_over_a_card_that_never_stopped() {
 
 #[test]
 fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
-    let mut place = Place::new("twq", &rules());
+    let mut place = Place::new(&rules());
     let (left, _right) = place.hosts();
     let mut daemon = place.daemon();
     wait_for("the end", || daemon.0.try_wait().expect("it is our child"));
@@ -380,7 +369,7 @@ fn what_the_last_daemon_left_is_taken_over_or_refused_in_one_line() {
 
 #[test]
 fn a_drained_card_stays_drained_over_a_kill() {
-    let mut place = Place::new("twr", &rules());
+    let mut place = Place::new(&rules());
     let (left, _right) = place.hosts();
     place.hold_and_serve();
     let mut daemon = place.daemon();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::MutexGuard;
-use twinpath_tests::netns::{Namespace, Twinpath, binary, pause, run, turn, wait_for};
+use twinpath_tests::netns::{Namespace, Twinpath, Veth, binary, pause, turn, wait_for};
 use twinpath_tests::traffic::{Conversation, Flood, datagrams};
 
 const RULES: &str = "\
@@ -49,7 +49,7 @@ impl Drop for Server {
 /// A folder and interfaces, removed on drop. One at a time: two would share two cores.
 struct Place {
     folder: PathBuf,
-    interfaces: [(String, String); 2],
+    veths: [Veth; 2],
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -59,20 +59,14 @@ impl Place {
         let id = std::process::id();
         let folder = std::env::temp_dir().join(format!("twinpath-kill-{id}"));
         std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
-        let interfaces = [1, 2].map(|side| {
-            let (near, far) = (format!("twk{id}n{side}"), format!("twk{id}f{side}"));
-            run(&format!("ip link add {near} type veth peer name {far}"));
-            run(&format!("sysctl -qw net.ipv6.conf.{near}.disable_ipv6=1"));
-            run(&format!("ip link set {near} up"));
-            (near, far)
-        });
-        Self { folder, interfaces, _turn: turn }
+        let veths = [Veth::new(), Veth::new()];
+        Self { folder, veths, _turn: turn }
     }
 
     /// The ports, with `key` naming what they are attached to.
     fn ports(&self, keys: &[&str]) -> String {
         let mut text = String::new();
-        for (index, (near, _)) in self.interfaces.iter().enumerate() {
+        for (index, Veth { near, .. }) in self.veths.iter().enumerate() {
             text += &format!("[[port]]\nnumber = {}\n", index + 1);
             for key in keys {
                 text += &format!("{key} = \"packet:{near}\"\n");
@@ -83,20 +77,17 @@ impl Place {
 
     /// Frames that came to our ends of the wires, whether anybody took them or not.
     fn arrived(&self) -> u64 {
-        let count = |(near, _): &(String, String)| {
+        let count = |Veth { near, .. }: &Veth| {
             let path = format!("/sys/class/net/{near}/statistics/rx_packets");
             let text = std::fs::read_to_string(path).expect("the interface is there");
             text.trim().parse::<u64>().expect("the kernel writes a number")
         };
-        self.interfaces.iter().map(count).sum()
+        self.veths.iter().map(count).sum()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for (near, _) in &self.interfaces {
-            let _ = Command::new("ip").args(["link", "del", near]).stderr(Stdio::null()).status();
-        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -129,8 +120,8 @@ impl Scene {
         wait_for("the server", || socket.exists().then_some(()));
         let device = format!("device = \"vfio-user:{}\"", socket.display());
         let daemon = Twinpath::start(&format!("{device}\n{}", place.ports(&["standby"])), RULES);
-        left.adopt(&place.interfaces[0].1, 1);
-        right.adopt(&place.interfaces[1].1, 2);
+        left.adopt(&place.veths[0].far, 1);
+        right.adopt(&place.veths[1].far, 2);
         is(&daemon, "good");
         left.run("ping -n -c 2 -W 5 10.9.0.2");
         Self { place, server, daemon, left, right }
