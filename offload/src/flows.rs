@@ -351,6 +351,20 @@ impl FlowTable {
         self.get(index).filter(|record| record.id == id).map(|_| index)
     }
 
+    /// Looks at flows so that they are near when they are wanted: looks that nothing waits for go on
+    /// side by side.
+    pub(crate) fn touch(&self, indices: impl Iterator<Item = FlowIndex>) {
+        for record in indices.filter_map(|index| self.get(index)) {
+            // The first and the last of its lines.
+            std::hint::black_box((record.id, record.software, record.heat, record.stage));
+        }
+    }
+
+    /// The same, of flows by the software path's names.
+    pub(crate) fn touch_named(&self, ids: impl Iterator<Item = FlowId>) {
+        self.touch(ids.filter_map(|id| self.by_index.get(id.index)).map(FlowIndex));
+    }
+
     pub(crate) fn get(&self, index: FlowIndex) -> Option<&FlowRecord> {
         self.slots.get(index.0 as usize)
     }

@@ -66,10 +66,27 @@ impl Bucket {
     const EMPTY: Self = Self { entries: [NOBODY; WAYS], tags: [0; WAYS], spilled: 0 };
 
     fn find(&self, tag: u8, mut is_it: impl FnMut(EntryId) -> bool) -> Option<usize> {
-        (0..WAYS).find(|way| {
-            let (known, id) = (self.tags[*way], self.entries[*way]);
-            known == tag && id != NOBODY && is_it(id)
-        })
+        let mut likely = self.likely(tag);
+        // Ends: each turn takes one way out.
+        while likely != 0 {
+            let way = likely.trailing_zeros() as usize / 8;
+            let (known, id) = (self.tags[way], self.entries[way]);
+            if known == tag && id != NOBODY && is_it(id) {
+                return Some(way);
+            }
+            likely &= likely - 1;
+        }
+        None
+    }
+
+    /// The highest bit of each byte whose tag is this one, and perhaps of some after such a byte.
+    fn likely(&self, tag: u8) -> u128 {
+        const LOW: u128 = u128::MAX / 255;
+        // Bytes beyond the tags differ from every tag.
+        let mut bytes = [!tag; 16];
+        bytes[..WAYS].copy_from_slice(&self.tags);
+        let differing = u128::from_le_bytes(bytes) ^ (LOW * u128::from(tag));
+        differing.wrapping_sub(LOW) & !differing & LOW << 7
     }
 }
 

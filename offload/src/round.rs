@@ -156,11 +156,15 @@ impl Engine {
     /// at, and each as often as its idle time passes.
     pub(crate) fn end_flows(&mut self) {
         let Some((due, fresh)) = self.rounds.aging else { return };
-        for _ in 0..AGED_AT_ONCE {
-            let Some((index, generation)) = self.idle.pop_due(due) else {
-                self.rounds.aging = None;
-                return;
-            };
+        let mut old = [None; AGED_AT_ONCE];
+        for place in &mut old {
+            *place = self.idle.pop_due(due);
+        }
+        if old[AGED_AT_ONCE - 1].is_none() {
+            self.rounds.aging = None;
+        }
+        self.flows.touch(old.iter().flatten().map(|(index, _)| *index));
+        for (index, generation) in old.into_iter().flatten() {
             let is_same = |record: &&FlowRecord| record.id.generation == generation;
             let Some(record) = self.flows.get(index).filter(is_same) else { continue };
             let end = self.idle_end(record);

@@ -183,7 +183,7 @@ impl Default for Settings {
             sweep_interval: Duration::from_millis(50),
             threshold: 0,
             updates_per_second: 200_000,
-            host_percent: 20,
+            host_percent: 15,
             specialisations: 64,
             hysteresis_percent: 105,
             ops_in_flight: 1024,

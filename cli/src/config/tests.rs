@@ -63,7 +63,7 @@ fn placement_may_be_limited_and_not_forbidden() {
         |text: &str| parse(&format!("device = \"sim\"\n{text}{PORTS}")).map(|c| c.placement);
     let given = placement("[placement]\nupdates_per_second = 9\nhost_percent = 100\n").unwrap();
     assert_eq!((given.updates_per_second, given.host_percent), (9, 100));
-    assert_eq!(placement("").unwrap().host_percent, 20);
+    assert_eq!(placement("").unwrap().host_percent, 15);
     for (bad, range) in
         [("host_percent = 0", "from 1 to 100"), ("updates_per_second = 0", "from 1")]
     {

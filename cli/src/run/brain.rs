@@ -26,6 +26,9 @@ const FINDINGS_MAX: usize = 16;
 /// a million flows keep no new one waiting.
 const COUNTS_AT_ONCE: usize = 1024;
 
+/// Of those, so many are looked up together.
+const LOOK_AHEAD: usize = 32;
+
 /// What software counted for a flow.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowCount {
@@ -231,7 +234,12 @@ impl Brain {
     }
 
     fn tell_counts(&mut self, now: Time, most: usize) {
-        for count in self.counted.drain(..most.min(self.counted.len())) {
+        let most = most.min(self.counted.len());
+        for told in 0..most {
+            if told % LOOK_AHEAD == 0 {
+                self.engine.look_ahead(self.counted.iter().take(LOOK_AHEAD).map(|count| count.id));
+            }
+            let Some(count) = self.counted.pop_front() else { break };
             // One that has ended meanwhile brought its last counts with it.
             if self.engine.serves(count.id) {
                 let FlowCount { id, counts, last_used } = count;

@@ -36,6 +36,9 @@ const FLOWS_AT_ONCE: u32 = 64;
 /// Counts of software told in one turn (`cli/src/run/brain.rs`).
 const COUNTS_AT_ONCE: usize = 1024;
 
+/// Of those, so many are looked up together.
+const LOOK_AHEAD: usize = 32;
+
 /// Time before measuring: flows that are not used for 10 s have begun to end.
 const WARM: Duration = Duration::from_secs(12);
 
@@ -102,7 +105,7 @@ impl Control {
             // Within their first two seconds.
             let age = 1 + u32::try_from(self.random.below(200_000)).expect("below");
             let index = self.known.saturating_sub(age);
-            let id = FlowId { index, generation: 0 };
+            let id = id_of(index);
             match self.rig.engine.flow(id).map(|flow| flow.place) {
                 Some(Place::Card) => {
                     self.frame[30..34].copy_from_slice(&index.to_be_bytes());
@@ -121,7 +124,7 @@ impl Control {
                 rig.made(&mut made);
                 let (burst, told) = SAMPLED;
                 for index in hits.chunks(burst).flat_map(|burst| burst.iter().take(told)) {
-                    let id = FlowId { index: *index, generation: 0 };
+                    let id = id_of(*index);
                     rig.engine.handle(rig.now, Input::Hit { id, key: key(*index) });
                 }
                 rig.drain();
@@ -172,9 +175,7 @@ impl Control {
         let is_last = self.asked.is_empty();
         let took = self.timed(|rig| {
             rig.host(|rig| {
-                for index in some {
-                    rig.report(FlowId { index, generation: 0 }, counts[index as usize]);
-                }
+                report(rig, &some, &counts);
                 if is_last {
                     rig.reporting = false;
                     rig.engine.handle(rig.now, Input::SoftwareReported);
@@ -201,6 +202,20 @@ impl Control {
         self.parts.counting += took;
         self.counts = counts;
     }
+}
+
+/// Tells what software has counted of some flows, as `twinpath run` does.
+fn report(rig: &mut Rig, some: &[u32], counts: &[Counts]) {
+    for some in some.chunks(LOOK_AHEAD) {
+        rig.engine.look_ahead(some.iter().copied().map(id_of));
+        for index in some {
+            rig.report(id_of(*index), counts[*index as usize]);
+        }
+    }
+}
+
+const fn id_of(index: u32) -> FlowId {
+    FlowId { index, generation: 0 }
 }
 
 /// When a flow comes: with its burst.
