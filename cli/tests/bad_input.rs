@@ -235,8 +235,12 @@ fn no_running_process_is_said() {
     let folder = Folder::new("nobody");
     let output = twinpath().arg("stats").env("XDG_RUNTIME_DIR", &folder.0).output().unwrap();
     assert_complaint(&output, 1, &["no running twinpath found in", "--socket"]);
-    let output = twinpath().args(["stats", "--socket", "/nowhere/x.sock"]).output().unwrap();
-    assert_complaint(&output, 1, &["/nowhere/x.sock: "]);
+    let left_behind = folder.0.join("left.sock");
+    drop(std::os::unix::net::UnixListener::bind(&left_behind).unwrap());
+    for socket in [Path::new("/nowhere/x.sock"), &left_behind] {
+        let output = twinpath().args(["stats", "--socket"]).arg(socket).output().unwrap();
+        assert_complaint(&output, 1, &[socket.to_str().unwrap(), "nobody answers", "control"]);
+    }
 }
 
 fn is_root() -> bool {

@@ -17,6 +17,12 @@ pub(crate) enum AskError {
     /// No socket to ask.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// No socket, or one that a process left behind.
+    #[error("{}: nobody answers: no `twinpath run` has that control socket", path.display())]
+    Nobody {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The connection.
     #[error("{}: {source}", path.display())]
     Connection {
@@ -44,8 +50,12 @@ pub(crate) fn ask(socket: Option<&Path>, request: &Request) -> Result<Answer, As
         Some(path) => path.to_owned(),
         None => path::only_socket(&path::folder())?,
     };
-    let line = exchange(&path, request)
-        .map_err(|source| AskError::Connection { path: path.clone(), source })?;
+    let line = exchange(&path, request).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            AskError::Nobody { path: path.clone() }
+        }
+        _ => AskError::Connection { path: path.clone(), source },
+    })?;
     serde_json::from_str(&line).map_err(|source| AskError::Garbled { path, source })
 }
 

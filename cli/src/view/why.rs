@@ -38,8 +38,10 @@ pub(crate) fn list(answer: &Reasons) -> String {
         rows.add_row([share(each.packets, all), packets, flows, each.reason.clone()]);
     }
     text += &lines(&rows);
-    text += "\nwhat would change it\n";
-    for each in answer.reasons.iter().filter(|each| each.flows > 0) {
+    for (index, each) in answer.reasons.iter().filter(|each| each.flows > 0).enumerate() {
+        if index == 0 {
+            text += "\nwhat would change it\n";
+        }
         text += &paragraph(2, &each.reason);
         text += &paragraph(4, &format!("→ {}", each.remedy));
     }
