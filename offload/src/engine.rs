@@ -212,10 +212,15 @@ impl Engine {
         self.place_wanting(OFFERS_AT_ONCE);
     }
 
-    /// Looks at flows that the next inputs are about, some dozens at most: their memory comes side by
-    /// side, and nothing changes.
-    pub fn look_ahead(&self, ids: impl IntoIterator<Item = FlowId>) {
-        self.flows.touch_named(ids.into_iter());
+    /// Looks at flows whose counts come next, some dozens at most: their memory comes side by side,
+    /// and nothing changes.
+    pub fn look_ahead(&self, ids: impl Iterator<Item = FlowId> + Clone) {
+        self.flows.touch(self.flows.places(ids));
+    }
+
+    /// The same for flows of which packets come next.
+    pub fn look_ahead_at_hits(&self, ids: impl Iterator<Item = FlowId> + Clone) {
+        self.flows.touch_whole(self.flows.places(ids));
     }
 
     /// The next thing to do, `None` when there is nothing more for now.

@@ -360,9 +360,27 @@ impl FlowTable {
         }
     }
 
-    /// The same, of flows by the software path's names.
-    pub(crate) fn touch_named(&self, ids: impl Iterator<Item = FlowId>) {
-        self.touch(ids.filter_map(|id| self.by_index.get(id.index)).map(FlowIndex));
+    /// The same, and what hangs on them.
+    pub(crate) fn touch_whole(&self, indices: impl Iterator<Item = FlowIndex> + Clone) {
+        self.touch(indices.clone());
+        for record in indices.filter_map(|index| self.get(index)) {
+            let flow = &record.flow;
+            std::hint::black_box((
+                Arc::strong_count(flow),
+                flow.matching.mask.head.0[0],
+                flow.rules.first().copied(),
+                flow.steps.first().map(std::mem::discriminant),
+                record.seen.as_ref().map(|seen| seen.in_round),
+            ));
+        }
+    }
+
+    /// Where flows are, by the software path's names; they may be gone.
+    pub(crate) fn places(
+        &self,
+        ids: impl Iterator<Item = FlowId> + Clone,
+    ) -> impl Iterator<Item = FlowIndex> + Clone {
+        ids.filter_map(|id| self.by_index.get(id.index)).map(FlowIndex)
     }
 
     pub(crate) fn get(&self, index: FlowIndex) -> Option<&FlowRecord> {

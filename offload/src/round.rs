@@ -163,7 +163,7 @@ impl Engine {
         if old[AGED_AT_ONCE - 1].is_none() {
             self.rounds.aging = None;
         }
-        self.flows.touch(old.iter().flatten().map(|(index, _)| *index));
+        self.flows.touch_whole(old.iter().flatten().map(|(index, _)| *index));
         for (index, generation) in old.into_iter().flatten() {
             let is_same = |record: &&FlowRecord| record.id.generation == generation;
             let Some(record) = self.flows.get(index).filter(is_same) else { continue };

@@ -192,6 +192,7 @@ impl Software {
             let (from, until) = (made.from, made.until);
             brain.tell(now, Input::FlowMade { id, flow, key, from, until });
         }
+        brain.engine.look_ahead_at_hits(self.outbox.hits.iter().map(|hit| hit.id));
         for hit in self.outbox.hits.drain(..) {
             brain.tell(now, Input::Hit { id: hit.id, key: hit.key });
         }

@@ -123,9 +123,8 @@ impl Control {
             rig.host(|rig| {
                 rig.made(&mut made);
                 let (burst, told) = SAMPLED;
-                for index in hits.chunks(burst).flat_map(|burst| burst.iter().take(told)) {
-                    let id = id_of(*index);
-                    rig.engine.handle(rig.now, Input::Hit { id, key: key(*index) });
+                for burst in hits.chunks(burst) {
+                    hit(rig, &burst[..told.min(burst.len())]);
                 }
                 rig.drain();
             });
@@ -211,6 +210,14 @@ fn report(rig: &mut Rig, some: &[u32], counts: &[Counts]) {
         for index in some {
             rig.report(id_of(*index), counts[*index as usize]);
         }
+    }
+}
+
+/// Tells of sampled packets of one burst.
+fn hit(rig: &mut Rig, some: &[u32]) {
+    rig.engine.look_ahead_at_hits(some.iter().copied().map(id_of));
+    for index in some {
+        rig.engine.handle(rig.now, Input::Hit { id: id_of(*index), key: key(*index) });
     }
 }
 
