@@ -44,6 +44,8 @@ pub struct Card<M> {
     /// DELETEs with UNTIL since the last COMMIT.
     pub(crate) endings: u32,
     pub(crate) receive: Vec<ReceiveQueue>,
+    /// Frames delivered before the receive rings were closed.
+    delivered: u64,
     pub(crate) transmit: Vec<TransmitQueue>,
     pub(crate) commands: Commands,
     pub(crate) completions: Completions,
@@ -86,6 +88,7 @@ impl<M: CardMemory> Card<M> {
             parked_order: 0,
             endings: 0,
             receive: Vec::new(),
+            delivered: 0,
             transmit: Vec::new(),
             commands: Commands::default(),
             completions: Completions::default(),
@@ -173,9 +176,9 @@ impl<M: CardMemory> Card<M> {
         self.holds.frames()
     }
 
-    /// Frames delivered to its receive rings since they were opened, whatever registers say.
+    /// Frames delivered to its receive rings since its last reset, whatever registers say.
     pub fn delivered(&self) -> u64 {
-        self.receive.iter().map(ReceiveQueue::delivered).sum()
+        self.delivered + self.receive.iter().map(ReceiveQueue::delivered).sum::<u64>()
     }
 
     /// Table, place and id of every entry it holds, for those who look into it from outside.
@@ -293,6 +296,7 @@ impl<M: CardMemory> Card<M> {
     }
 
     fn close_rings(&mut self) {
+        self.delivered = self.delivered();
         self.commands.close();
         self.completions.close();
         self.receive.clear();
@@ -316,6 +320,7 @@ impl<M: CardMemory> Card<M> {
     /// What a reset empties beside registers; and here entries may stay, and capabilities change.
     pub(crate) fn forget_all(&mut self) {
         self.close_rings();
+        self.delivered = 0;
         self.commands.reset();
         self.completions.reset();
         self.mirror.reset();

@@ -64,6 +64,7 @@ impl<M: CardMemory> Card<M> {
         let Some(mut faults) = self.faults.take() else { return };
         self.fired = faults.fired;
         if faults.gone {
+            self.ports.iter_mut().for_each(|port| _ = port.set_link(true));
             self.come_back();
             return;
         }
