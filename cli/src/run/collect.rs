@@ -118,6 +118,7 @@ fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
 fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
     let view = session.brain.engine.rule(placed.id);
     let counts = view.map_or_else(|| Some(Counts::default()), |view| view.counts.total());
+    let card = view.and_then(|view| view.counts.card);
     RuleView {
         table: placed.rule.table,
         priority: placed.rule.priority,
@@ -125,6 +126,7 @@ fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
         cookie: placed.rule.cookie,
         packets: counts.map(|counts| counts.packets),
         bytes: counts.map(|counts| counts.bytes),
+        card_counted_at: card.map(|card| card.as_of.since(Time::default()).as_secs_f64()),
     }
 }
 

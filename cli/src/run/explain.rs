@@ -88,8 +88,12 @@ pub(crate) struct FlowStory {
     pub bytes: Option<u64>,
     /// Packets counted by the card.
     pub card_packets: Option<u64>,
+    /// Seconds since the origin when that was true; null where the card does not count.
+    pub card_counted_at: Option<f64>,
     /// Packets counted by software.
     pub software_packets: u64,
+    /// Packets a second lately.
+    pub packets_per_second: u64,
     /// Entries in the card.
     pub entries: Vec<String>,
 }
@@ -214,7 +218,9 @@ pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
         packets: total.map(|counts| counts.packets),
         bytes: total.map(|counts| counts.bytes),
         card_packets: view.counts.card.map(|card| card.counts.packets),
+        card_counted_at: view.counts.card.map(|card| seconds(card.as_of)),
         software_packets: view.counts.software.counts.packets,
+        packets_per_second: view.heat,
         entries: view
             .entries
             .iter()
@@ -251,7 +257,9 @@ fn unknown_flow(index: u32, generation: u32, flow: &Flow) -> FlowStory {
         packets: None,
         bytes: None,
         card_packets: None,
+        card_counted_at: None,
         software_packets: 0,
+        packets_per_second: 0,
         entries: Vec::new(),
     }
 }

@@ -63,11 +63,15 @@ pub(crate) fn flow(story: Option<&FlowStory>) -> String {
     }
     let _ = writeln!(
         text,
-        "packets  {} ({} card, {} software)",
+        "packets  {} ({} card, {} software), {} a second lately",
         known(story.packets),
         known(story.card_packets),
-        story.software_packets
+        story.software_packets,
+        story.packets_per_second
     );
+    if let Some(at) = story.card_counted_at.filter(|_| story.card_packets > Some(0)) {
+        let _ = writeln!(text, "counted  by the card until {at:.6} s");
+    }
     for entry in &story.entries {
         let _ = writeln!(text, "entry    {entry}");
     }

@@ -19,12 +19,13 @@ pub(crate) struct Flows {
 
 /// The flows, three lines or more each: where it lives and why, what it matches, what it does.
 pub(crate) fn list(answer: &Flows) -> String {
-    let mut text = String::from("flow          packets  where\n");
+    let mut text = String::from("flow          packets  packets/s  where\n");
     for flow in &answer.flows {
         let part = if flow.place == "card" && !flow.whole { " in part" } else { "" };
         let why = flow.why_not.as_ref().map_or_else(String::new, |why| format!(": {why}"));
         let packets = known(flow.packets);
-        text += &format!("{:<10}{packets:>11}  {}{part}{why}\n", flow.flow, flow.place);
+        let rate = flow.packets_per_second;
+        text += &format!("{:<10}{packets:>11}{rate:>11}  {}{part}{why}\n", flow.flow, flow.place);
         text += &wrapped("  ", if flow.matching.is_empty() { "any" } else { &flow.matching });
         text += &wrapped("  → ", &flow.actions);
     }

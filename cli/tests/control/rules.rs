@@ -99,6 +99,26 @@ fn explain_tells_tables_flow_place_and_reason() {
 }
 
 #[test]
+fn counters_say_when_they_were_true_and_how_fast_they_grow() {
+    let run = start("rates", "sim");
+    run.wait_until("a flow that the card counts", || {
+        let listed = run.json(&["flows", "--where", "card", "--limit", "1"]);
+        let flow = &listed["flows"][0];
+        flow["packets_per_second"].as_u64() > Some(0) && flow["card_packets"].as_u64() > Some(100)
+    });
+    let flow = &run.json(&["flows", "--where", "card", "--limit", "1"])["flows"][0];
+    let statistics = run.json(&["stats"]);
+    let now = statistics["time"]["seconds"].as_f64().unwrap();
+    let [flow_at, rule_at] =
+        [flow, &statistics["rules"][0]].map(|counted| counted["card_counted_at"].as_f64().unwrap());
+    assert!(0.0 < flow_at && flow_at <= rule_at && rule_at <= now, "{flow_at} {rule_at} {now}");
+    let number = flow["flow"].as_str().unwrap();
+    let story = run.text(&["explain", number]);
+    assert!(story.contains(" a second lately\ncounted  by the card until "), "{story}");
+    end(run);
+}
+
+#[test]
 fn reasons_are_summed_over_packets_and_other_devices_can_be_asked_about() {
     let run = start("why", "sim");
     run.text(&["rules", "add", "priority=20,udp,nw_src=10.0.0.8/29,actions=controller,output:2"]);
