@@ -96,12 +96,11 @@ impl Heat {
         }
         let count = u32::try_from(u64::from(self.packets) * ONE).unwrap_or(u32::MAX);
         let mut past = Past::of(self);
-        past.fold(count);
-        for _ in 1..rounds {
-            if past.mean == 0 {
+        for silent in 0..rounds {
+            if silent > 0 && past.mean == 0 {
                 break;
             }
-            past.fold(0);
+            past.fold(if silent == 0 { count } else { 0 });
         }
         *self = past.heat();
         self.round = low(round);
