@@ -120,7 +120,7 @@ pub(crate) struct RuleView {
     pub packets: Option<u64>,
     /// Their bytes as received.
     pub bytes: Option<u64>,
-    /// Seconds since the origin when the card's part of them was true; null where it does not count.
+    /// Seconds since the origin when the card's part of them was true; null where it has counted none or does not count.
     pub card_counted_at: Option<f64>,
 }
 

@@ -118,7 +118,7 @@ fn port(line: &PortLine, dropped_by_device: u64) -> PortView {
 fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
     let view = session.brain.engine.rule(placed.id);
     let counts = view.map_or_else(|| Some(Counts::default()), |view| view.counts.total());
-    let card = view.and_then(|view| view.counts.card);
+    let card = view.and_then(|view| view.counts.card).filter(|card| card.counts.packets > 0);
     RuleView {
         table: placed.rule.table,
         priority: placed.rule.priority,

@@ -88,7 +88,7 @@ pub(crate) struct FlowStory {
     pub bytes: Option<u64>,
     /// Packets counted by the card.
     pub card_packets: Option<u64>,
-    /// Seconds since the origin when that was true; null where the card does not count.
+    /// Seconds since the origin when that was true; null where it has counted none or does not count.
     pub card_counted_at: Option<f64>,
     /// Packets counted by software.
     pub software_packets: u64,
@@ -197,7 +197,7 @@ pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowView> {
 
 /// A flow as the engine knows it.
 pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
-    let total = view.counts.total();
+    let (total, card) = (view.counts.total(), view.counts.card);
     let seconds = |time: twinpath_flow::time::Time| time.since(Default::default()).as_secs_f64();
     let place = match view.place {
         Place::Card => "card",
@@ -217,8 +217,10 @@ pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
             .map(|(when, error)| format!("{error} at {:.6} s", seconds(when))),
         packets: total.map(|counts| counts.packets),
         bytes: total.map(|counts| counts.bytes),
-        card_packets: view.counts.card.map(|card| card.counts.packets),
-        card_counted_at: view.counts.card.map(|card| seconds(card.as_of)),
+        card_packets: card.map(|card| card.counts.packets),
+        card_counted_at: card
+            .filter(|card| card.counts.packets > 0)
+            .map(|card| seconds(card.as_of)),
         software_packets: view.counts.software.counts.packets,
         packets_per_second: view.heat,
         entries: view

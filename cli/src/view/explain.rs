@@ -69,7 +69,7 @@ pub(crate) fn flow(story: Option<&FlowStory>) -> String {
         story.software_packets,
         story.packets_per_second
     );
-    if let Some(at) = story.card_counted_at.filter(|_| story.card_packets > Some(0)) {
+    if let Some(at) = story.card_counted_at {
         let _ = writeln!(text, "counted  by the card until {at:.6} s");
     }
     for entry in &story.entries {

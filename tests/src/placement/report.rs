@@ -141,6 +141,7 @@ impl Report {
             }
             let ours = self.find(trace, room, Contestant::Twinpath).map(|row| row.score);
             let best = self.find(trace, room, Contestant::Clairvoyant).map(|row| row.score);
+            let best = best.filter(|best| best.hits > 0);
             let share = ours.zip(best).map(|(o, b)| o.hit_ratio() / b.hit_ratio() * 100.0);
             let share = share.map_or_else(String::new, |share| format!("{share:.1} %"));
             let updates = ours.map_or(0.0, |score| score.updates_per_packet());
