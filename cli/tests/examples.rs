@@ -60,6 +60,15 @@ fn assert_adds_up(statistics: &Value) {
     assert_eq!(number(&packets["received"]), sent + number(&packets["dropped"]));
 }
 
+/// Rules with what they counted, but for when: only a card makes counts late.
+fn rules(statistics: &Value) -> Vec<Value> {
+    let mut rules = statistics["rules"].as_array().unwrap().clone();
+    for rule in &mut rules {
+        rule.as_object_mut().unwrap().remove("card_counted_at").unwrap();
+    }
+    rules
+}
+
 #[test]
 fn the_gateway_offloads_most_packets_loses_none_and_equals_software_and_interpreter() {
     let folder = gateway_on("sim");
@@ -85,7 +94,7 @@ fn the_gateway_offloads_most_packets_loses_none_and_equals_software_and_interpre
         let folder = gateway_on(device);
         let other = run(&folder.join("gateway.toml"));
         assert_adds_up(&other);
-        assert_eq!(other["rules"], card["rules"], "{device}");
+        assert_eq!(rules(&other), rules(&card), "{device}");
         assert_eq!(other["ports"], card["ports"], "{device}");
         assert_eq!(other["packets"]["dropped"], card["packets"]["dropped"], "{device}");
         fs::remove_dir_all(folder).unwrap();
