@@ -238,9 +238,11 @@ fn check(path: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Physical ports 1 to 64, for rules without a configuration.
+/// Physical ports 1 to 64, for rules without a configuration; named as a configuration names those
+/// that it gives no name.
 pub(crate) fn numbered_ports() -> PortTable {
-    let ports = (1..=64).map(Port::physical);
+    let ports =
+        (1..=64).map(|number| Port { name: format!("port{number}"), ..Port::physical(number) });
     PortTable::new(ports.collect()).expect("numbers and names differ")
 }
 
@@ -277,4 +279,16 @@ fn trace(
         story.candidate = flow.and_then(|flow| run::candidate::judge(device, &flow, &pipeline));
     }
     Ok(story)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbered_ports;
+
+    #[test]
+    fn ports_without_a_configuration_are_named_as_those_it_gives_no_name() {
+        let ports = numbered_ports();
+        let names: Vec<_> = ports.physical().map(|port| port.name.as_str()).collect();
+        assert_eq!((names.len(), names[0], names[63]), (64, "port1", "port64"));
+    }
 }
