@@ -1,6 +1,7 @@
 //! The configuration of a run: read, checked and resolved before anything is opened.
 
 mod faults;
+mod number;
 mod place;
 mod placement;
 mod port;

@@ -1,8 +1,7 @@
 //! `[placement]`: how much moving flows in and out of the card may cost.
 
-use super::place::Fault;
+use super::number::number;
 use super::raw::{Located, RawConfig};
-use toml::Spanned;
 use twinpath_offload::Settings;
 
 /// What moving flows may cost.
@@ -24,8 +23,8 @@ impl Placement {
         let placement = raw.placement.as_ref();
         let updates = placement.and_then(|placement| placement.updates_per_second.as_ref());
         let host = placement.and_then(|placement| placement.host_percent.as_ref());
-        let updates_range = (u32::MAX, "a number from 1");
-        let host_range = (100, "a number from 1 to 100");
+        let updates_range = (1..=u32::MAX, "a number from 1");
+        let host_range = (1..=100, "a number from 1 to 100");
         let updates = number("updates_per_second", updates, updates_range)?;
         let host = number("host_percent", host, host_range)?;
         Ok(Self {
@@ -33,17 +32,4 @@ impl Placement {
             host_percent: host.unwrap_or(default.host_percent),
         })
     }
-}
-
-fn number(
-    what: &'static str,
-    given: Option<&Spanned<i64>>,
-    (most, expected): (u32, &'static str),
-) -> Result<Option<u32>, Located> {
-    let Some(given) = given else { return Ok(None) };
-    let read = u32::try_from(*given.get_ref()).ok().filter(|read| (1..=most).contains(read));
-    read.map(Some).ok_or_else(|| {
-        let shown = given.get_ref().to_string();
-        (given.span(), Fault::Value { what, given: shown, expected })
-    })
 }

@@ -1,15 +1,18 @@
 //! `[shadow]`: how much of what the card forwards is checked.
 
-use super::place::Fault;
+use super::number::number;
 use super::raw::{Located, RawConfig};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use toml::Spanned;
 
 /// One in so many frames that the card decides is checked unless the file says otherwise.
 const SAMPLE: u32 = 1_000;
 
 /// Samples judged in a second at most unless the file says otherwise.
 const PER_SECOND: u32 = 2_000;
+
+/// What may be said of both.
+const ANY: (RangeInclusive<u32>, &str) = (0..=u32::MAX, "a number from 0");
 
 /// How much is checked, and where findings go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +36,9 @@ impl Shadow {
         let per_second = shadow.and_then(|shadow| shadow.per_second.as_ref());
         let below = shadow.and_then(|shadow| shadow.folder.as_ref());
         Ok(Self {
-            sample: number("sample", sample, SAMPLE)?,
-            per_second: number("per_second", per_second, PER_SECOND)?,
+            sample: number("sample", sample, ANY)?.unwrap_or(SAMPLE),
+            per_second: number("per_second", per_second, ANY)?.unwrap_or(PER_SECOND),
             folder: below.map_or_else(|| folder.to_owned(), |path| folder.join(path.get_ref())),
         })
     }
-}
-
-fn number(what: &'static str, given: Option<&Spanned<i64>>, default: u32) -> Result<u32, Located> {
-    let Some(given) = given else { return Ok(default) };
-    u32::try_from(*given.get_ref()).map_err(|_| {
-        let (shown, expected) = (given.get_ref().to_string(), "a number from 0");
-        (given.span(), Fault::Value { what, given: shown, expected })
-    })
 }
