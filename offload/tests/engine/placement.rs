@@ -130,6 +130,17 @@ fn a_flow_has_a_bounded_number_of_entries() {
     world.check_quiet();
 }
 
+/// A flow was made; all have one mask.
+fn made(index: u32) -> Input {
+    let key = Key::ZERO.with(Field::TunId, index.into());
+    let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
+    let matching = MaskedKey::new(&key, mask);
+    let rules = vec![RuleId(1)];
+    let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
+    let (id, from) = (FlowId { index, generation: 0 }, Generation(0));
+    Input::FlowMade { id, flow, key, from, until: None }
+}
+
 #[test]
 fn operations_under_way_are_bounded_and_removals_are_not_lost() {
     let settings = Settings { ops_in_flight: 4, ..Settings::default() };
@@ -137,14 +148,7 @@ fn operations_under_way_are_bounded_and_removals_are_not_lost() {
     let (capabilities, epoch) = (Arc::new(SHAPE.capabilities()), Epoch(1));
     engine.handle(Time(0), Input::CardUp { capabilities, epoch, generation: Generation(0) });
     for index in 0..100 {
-        let key = Key::ZERO.with(Field::TunId, index.into());
-        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
-        let matching = MaskedKey::new(&key, mask);
-        let rules = vec![RuleId(1)];
-        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
-        let id = FlowId { index, generation: 0 };
-        let from = Generation(0);
-        engine.handle(Time(0), Input::FlowMade { id, flow, key, from, until: None });
+        engine.handle(Time(0), made(index));
     }
     let mut operations = 0;
     while let Some(output) = engine.poll_output() {
@@ -184,15 +188,8 @@ impl Desk {
         }
     }
 
-    /// A flow of one mask.
     fn make(&mut self, index: u32) {
-        let key = Key::ZERO.with(Field::TunId, index.into());
-        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
-        let matching = MaskedKey::new(&key, mask);
-        let rules = vec![RuleId(1)];
-        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
-        let id = FlowId { index, generation: 0 };
-        self.tell(Input::FlowMade { id, flow, key, from: Generation(0), until: None });
+        self.tell(made(index));
     }
 
     /// Time passes.
@@ -243,14 +240,7 @@ fn flows_of_one_mask_fill_every_bank() {
     let (capabilities, epoch) = (Arc::new(shape.capabilities()), Epoch(1));
     engine.handle(Time(0), Input::CardUp { capabilities, epoch, generation: Generation(0) });
     for index in 0..150 {
-        let key = Key::ZERO.with(Field::TunId, index.into());
-        let mask = Key::ZERO.with(Field::TunId, u128::from(u32::MAX));
-        let matching = MaskedKey::new(&key, mask);
-        let rules = vec![RuleId(1)];
-        let flow = Arc::new(Flow { matching, steps: vec![], ttl_threshold: None, rules });
-        let id = FlowId { index, generation: 0 };
-        let from = Generation(0);
-        engine.handle(Time(0), Input::FlowMade { id, flow, key, from, until: None });
+        engine.handle(Time(0), made(index));
         while let Some(output) = engine.poll_output() {
             if let Output::Card(op) = output {
                 let result = Ok(Done::default());
