@@ -12,7 +12,6 @@ use twinpath_flow::counters::Counts;
 use twinpath_flow::field::FIELDS;
 use twinpath_flow::key::{Key, Line};
 use twinpath_flow::pipeline::PlacedRule;
-use twinpath_flow::time::Time;
 
 /// The statistics of `session` as of now.
 pub(crate) fn statistics(session: &mut Session) -> Statistics {
@@ -27,7 +26,7 @@ pub(crate) fn statistics(session: &mut Session) -> Statistics {
     let card_decided = fates.card.unwrap_or_default();
     let sample = Sample { received, card: card_decided, software: fates.software };
     let half = session.history.second_half(sample);
-    let seconds = |time: Time| time.since(session.origin.unwrap_or_default()).as_secs_f64();
+    let seconds = |time| session.seconds(time);
     Statistics {
         name: session.config.name(),
         device: session.config.device.name().to_owned(),
@@ -126,7 +125,7 @@ fn rule(session: &Session, placed: &PlacedRule) -> RuleView {
         cookie: placed.rule.cookie,
         packets: counts.map(|counts| counts.packets),
         bytes: counts.map(|counts| counts.bytes),
-        card_counted_at: card.map(|card| card.as_of.since(Time::default()).as_secs_f64()),
+        card_counted_at: card.map(|card| session.seconds(card.as_of)),
     }
 }
 
@@ -147,9 +146,7 @@ fn reconcile(session: &Session) -> Option<ReconcileView> {
     session.brain.engine.can_read_back().then_some(ReconcileView {
         inspected: totals.inspected,
         passes: totals.passes,
-        last_pass: totals
-            .last_pass
-            .map(|time| time.since(session.origin.unwrap_or_default()).as_secs_f64()),
+        last_pass: totals.last_pass.map(|time| session.seconds(time)),
         missing: totals.missing,
         altered: totals.altered,
         orphans: totals.orphans,

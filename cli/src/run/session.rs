@@ -111,6 +111,11 @@ impl Session {
         self.now.since(self.origin.unwrap_or_default())
     }
 
+    /// Seconds from the origin of the run to a time.
+    pub(crate) fn seconds(&self, time: Time) -> f64 {
+        time.since(self.origin.unwrap_or_default()).as_secs_f64()
+    }
+
     fn end(&self) -> Time {
         let origin = self.origin.unwrap_or_default();
         self.duration.map_or(Time(u64::MAX), |duration| origin.after(duration))
