@@ -34,7 +34,7 @@ pub(crate) fn answer(session: &mut Session, request: &Request) -> Answer {
         Request::RulesReplace { name, text, dry_run: true } => preview(session, name, text),
         Request::RulesReplace { name, text, dry_run: false } => replace(session, name, text),
         Request::Reconcile => ok(&reading(session)),
-        Request::Events => ok(&session.brain.events.happenings()),
+        Request::Events => ok(&session.brain.events.happenings(session.begun())),
         Request::Fault { order } => match &mut session.forwarder {
             Forwarder::Card(card) => fault::answer(card.device(), order, session.now),
             _ => {
@@ -95,7 +95,7 @@ fn flows(session: &mut Session, place: Option<&str>, limit: usize, page: Option<
     };
     // A flow that has gone since is not told any more.
     let views = listed.iter().filter_map(|id| engine.flow(*id));
-    let flows: Vec<_> = views.map(|view| flow_story(&view)).collect();
+    let flows: Vec<_> = views.map(|view| flow_story(&view, session)).collect();
     ok(&Flows { total, flows, next })
 }
 
@@ -107,8 +107,10 @@ fn explain(session: &Session, what: &str, device: Option<&str>) -> Answer {
     let pipeline = session.brain.pipeline();
     let judge = |flow: &Flow| device.and_then(|device| candidate::judge(device, flow, pipeline));
     if !what.is_empty() && what.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return match flow_numbered(what, &session.brain) {
-            Some(view) => ok(&json!({ "flow": flow_story(&view), "candidate": judge(&view.flow) })),
+        return match flow_numbered(what, &session.brain.engine) {
+            Some(view) => {
+                ok(&json!({ "flow": flow_story(&view, session), "candidate": judge(&view.flow) }))
+            }
             None => Answer::Refused(format!("no flow {what}")),
         };
     }
@@ -118,7 +120,7 @@ fn explain(session: &Session, what: &str, device: Option<&str>) -> Answer {
     };
     let (mut story, key) = packet_story(pipeline, &packet.frame, packet.in_port);
     if let Some(keeper) = session.forwarder.keeper() {
-        story.flow = flow_of(&key, keeper, &session.brain);
+        story.flow = flow_of(&key, keeper, session);
         story.candidate = keeper.flow_for(&key).as_ref().and_then(judge);
     }
     ok(&story)

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::time::Duration;
 use twinpath_flow::port::PortNo;
 use twinpath_flow::time::Time;
 
@@ -11,7 +12,7 @@ pub const KEPT_MAX: usize = 256;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Happening {
-    /// Seconds since the run began, or of the captures.
+    /// Seconds since the origin: the first packet of captures, or the start of the run.
     pub seconds: f64,
     /// `event`, `error`, `refusal` (of a flow by the card) or `controller`.
     pub kind: &'static str,
@@ -103,17 +104,17 @@ impl EventRing {
         self.copy_count
     }
 
-    /// Everything kept, oldest first.
-    pub fn happenings(&self) -> Vec<Happening> {
+    /// Everything kept, oldest first, with times from `origin` on.
+    pub fn happenings(&self, origin: Time) -> Vec<Happening> {
         let events = self.events.iter().map(|(time, kind, text)| {
             let text = text.clone();
             let none = (None, None, None);
-            (*time, Happening::new(*time, kind, text, none))
+            (*time, Happening::new(time.since(origin), kind, text, none))
         });
         let copies = self.copies.iter().map(|copy| {
             let text = format!("packet of {} bytes from port {}", copy.length, copy.in_port.0);
             let packet = (Some(copy.in_port.0), Some(copy.length), Some(hex(&copy.frame)));
-            (copy.time, Happening::new(copy.time, "controller", text, packet))
+            (copy.time, Happening::new(copy.time.since(origin), "controller", text, packet))
         });
         let mut all: Vec<_> = events.chain(copies).collect();
         all.sort_by_key(|(time, _)| *time);
@@ -123,13 +124,12 @@ impl EventRing {
 
 impl Happening {
     fn new(
-        time: Time,
+        since: Duration,
         kind: &'static str,
         text: String,
         (in_port, length, frame): (Option<u16>, Option<usize>, Option<String>),
     ) -> Self {
-        let seconds = time.since(Time::default()).as_secs_f64();
-        Self { seconds, kind, text, in_port, length, frame }
+        Self { seconds: since.as_secs_f64(), kind, text, in_port, length, frame }
     }
 }
 
@@ -153,13 +153,13 @@ mod tests {
         for number in 0..300_u16 {
             ring.copy(Time(u64::from(number)), PortNo(number), 60, &[1, 0xab]);
         }
-        let all = ring.happenings();
+        let all = ring.happenings(Time(2));
         assert_eq!((all.len(), ring.copy_count()), (257, 300));
-        assert_eq!(all[0].text, "late");
+        assert_eq!((all[0].text.as_str(), all[0].seconds), ("late", 3e-9), "from the origin");
         for number in 1..4 {
             ring.repeated(Time(400), "flows refused", format!("flow {number} refused"));
         }
-        let all = ring.happenings();
+        let all = ring.happenings(Time(2));
         assert_eq!((all.len(), all[257].kind), (258, "refusal"));
         assert_eq!(all[257].text, "3 flows refused, last: flow 3 refused");
         assert_eq!(all[1].in_port, Some(44));

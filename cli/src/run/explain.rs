@@ -1,9 +1,9 @@
 //! What happens to a packet, and where a flow lives and why.
 
-use super::brain::Brain;
 use super::candidate::CandidateStory;
 use super::event_ring::hex;
 use super::keeper::FlowKeeper;
+use super::session::Session;
 use serde::{Deserialize, Serialize};
 use twinpath_flow::key::Key;
 use twinpath_flow::parse::{Standing, parse};
@@ -13,6 +13,7 @@ use twinpath_flow::reference::{Outcome, process};
 use twinpath_flow::rule::Rule;
 use twinpath_flow::steps::Flow;
 use twinpath_flow::text::{match_text, rule_text, steps_text};
+use twinpath_offload::Engine;
 use twinpath_offload::view::{EntryState, FlowView, Place};
 
 /// A packet's way and fate.
@@ -174,21 +175,21 @@ fn key_text(key: &Key) -> String {
 }
 
 /// The flow that decides packets with `key`.
-pub(crate) fn flow_of(key: &Key, keeper: &dyn FlowKeeper, brain: &Brain) -> Option<FlowStory> {
+pub(crate) fn flow_of(key: &Key, keeper: &dyn FlowKeeper, session: &Session) -> Option<FlowStory> {
     let (id, flow) = keeper.find(key)?;
-    Some(match brain.engine.flow(id) {
-        Some(known) => flow_story(&known),
-        None => unknown_flow(id.index, id.generation, &flow),
+    Some(match session.brain.engine.flow(id) {
+        Some(known) => flow_story(&known, session),
+        None => unknown_flow(id.index, id.generation, &flow, session),
     })
 }
 
 /// The flow of a number such as `17` or `17.2`.
-pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowView> {
+pub(crate) fn flow_numbered(what: &str, engine: &Engine) -> Option<FlowView> {
     let (index, generation) = what.split_once('.').unwrap_or((what, ""));
     let index: u32 = index.parse().ok()?;
     let generation: Option<u32> =
         if generation.is_empty() { None } else { Some(generation.parse().ok()?) };
-    let mut flows = brain.engine.flows();
+    let mut flows = engine.flows();
     let wanted = |view: &FlowView| {
         view.id.index == index && generation.is_none_or(|wanted| view.id.generation == wanted)
     };
@@ -196,9 +197,9 @@ pub(crate) fn flow_numbered(what: &str, brain: &Brain) -> Option<FlowView> {
 }
 
 /// A flow as the engine knows it.
-pub(crate) fn flow_story(view: &FlowView) -> FlowStory {
+pub(crate) fn flow_story(view: &FlowView, session: &Session) -> FlowStory {
     let (total, card) = (view.counts.total(), view.counts.card);
-    let seconds = |time: twinpath_flow::time::Time| time.since(Default::default()).as_secs_f64();
+    let seconds = |time| session.seconds(time);
     let place = match view.place {
         Place::Card => "card",
         Place::Software => "software",
@@ -245,7 +246,7 @@ const fn state_text(state: EntryState) -> &'static str {
 }
 
 /// A flow that software has and the engine has not been told of: it lasts for an instant only.
-fn unknown_flow(index: u32, generation: u32, flow: &Flow) -> FlowStory {
+fn unknown_flow(index: u32, generation: u32, flow: &Flow, session: &Session) -> FlowStory {
     FlowStory {
         flow: format!("{index}.{generation}"),
         matching: match_text(&flow.matching, None),
@@ -254,7 +255,7 @@ fn unknown_flow(index: u32, generation: u32, flow: &Flow) -> FlowStory {
         whole: false,
         why_not: Some("just made".to_owned()),
         remedy: None,
-        since: 0.0,
+        since: session.seconds(session.now),
         last_error: None,
         packets: None,
         bytes: None,

@@ -108,17 +108,21 @@ impl Session {
 
     /// Time of the run that has passed.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.now.since(self.origin.unwrap_or_default())
+        self.now.since(self.begun())
+    }
+
+    /// When the run began; zero while no packet has begun it.
+    pub(crate) fn begun(&self) -> Time {
+        self.origin.unwrap_or_default()
     }
 
     /// Seconds from the origin of the run to a time.
     pub(crate) fn seconds(&self, time: Time) -> f64 {
-        time.since(self.origin.unwrap_or_default()).as_secs_f64()
+        time.since(self.begun()).as_secs_f64()
     }
 
     fn end(&self) -> Time {
-        let origin = self.origin.unwrap_or_default();
-        self.duration.map_or(Time(u64::MAX), |duration| origin.after(duration))
+        self.duration.map_or(Time(u64::MAX), |duration| self.begun().after(duration))
     }
 
     /// Time goes from event to event; ties at input go to the lower port.

@@ -45,7 +45,7 @@ fn course(
     let mut world = World::new(scenario)?;
     let lived = world.live(scenario.steps, step);
     if lived.is_err() {
-        let told = world.brain.events.happenings();
+        let told = world.brain.events.happenings(super::ORIGIN);
         let told = told.iter().rev().filter(|event| event.frame.is_none()).take(EVENTS_TOLD);
         *events = told.map(|event| format!("{:.6} {}", event.seconds, event.text)).collect();
     }

@@ -57,7 +57,7 @@ impl Bench {
     fn said(&self, text: &str) -> bool {
         self.brain
             .events
-            .happenings()
+            .happenings(Time(0))
             .iter()
             .any(|happening| serde_json::to_string(happening).unwrap().contains(text))
     }

@@ -407,7 +407,7 @@ mod tests {
         assert!(crew.is_over());
         let error = crew.end(Time(2), &mut brain, &mut ports).unwrap_err();
         assert_eq!(error.to_string(), "worker 0 does not answer");
-        let told = brain.events.happenings();
+        let told = brain.events.happenings(Time(0));
         assert_eq!(told.iter().filter(|event| event.text.contains("does not answer")).count(), 1);
     }
 }

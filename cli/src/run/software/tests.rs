@@ -115,6 +115,6 @@ fn a_second_change_waits_until_the_first_is_cleared_up() {
     let _ = bench.change("priority=10,ip,actions=output:2\n");
     assert_eq!(bench.brain.in_force().0, first.0 + 1);
     assert_eq!(bench.send(0..FLOWS), usize::from(FLOWS));
-    let told = bench.brain.events.happenings();
+    let told = bench.brain.events.happenings(Time(0));
     assert!(!told.iter().any(|event| event.text.contains("rule change")), "a change was refused");
 }
