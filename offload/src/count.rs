@@ -3,7 +3,6 @@
 use crate::engine::Engine;
 use crate::event::{CounterFault, EngineEvent};
 use crate::flows::FlowIndex;
-use crate::view::EntryState;
 use std::time::Duration;
 use twinpath_flow::card::{CounterSink, EntryCounts, Sweep};
 use twinpath_flow::counters::Counts;
@@ -47,23 +46,18 @@ impl Engine {
             return;
         };
         record.software = counts;
-        let is_exposed = delta.packets > 0 && record.is_exposed();
-        if is_exposed {
+        if delta.packets > 0 && record.is_exposed() {
             self.overtaken_max += delta.packets;
         }
         record.heat.add(round, delta.packets);
         let heat = record.heat.sure_at(round + 1);
         // Packets that software still had of a flow now in the card foretell the card's.
-        let (mut is_served, mut is_in_card) = (false, false);
+        let mut is_served = false;
         if let ([id], Some(ledger)) = (record.entries(), self.ledger.as_mut())
             && let Some(entry) = ledger.entries.get_mut(id).filter(|entry| entry.whole)
         {
             entry.heat.add(round, delta.packets);
             is_served = entry.stays();
-            is_in_card = entry.state == EntryState::InCard;
-        }
-        if is_exposed && !is_in_card {
-            record.cover();
         }
         let used = last_used.unwrap_or(record.last_used).min(self.now);
         record.last_used = record.last_used.max(used);

@@ -22,7 +22,7 @@ const BACK_OFF_DOUBLINGS: u32 = 7;
 /// The same when the card had no room, or a hold queue was too small: 50 ms to 400 ms, as others leave.
 const BACK_OFF_DOUBLINGS_FULL: u32 = 3;
 
-/// Reports of software around an install that may have packets from before it: one may have begun when
+/// Reports of software after an install that may have packets from before it: one may have begun when
 /// the entry came to serve.
 const EXPOSED_REPORTS: u8 = 2;
 
@@ -140,20 +140,16 @@ impl FlowRecord {
     }
 
     /// An entry of it is made, or serves from now on, in a card that cannot hold: its packets that
-    /// software still has may be overtaken. Those are in the next two reports of software, and in all
-    /// while the entry takes every packet: what software has of them waited before it served.
+    /// software still has may be overtaken. Those are in the next two reports of software.
     pub(crate) const fn expose(&mut self) {
         self.exposure = EXPOSED_REPORTS;
     }
 
     /// Whether packets that software reports now may have been overtaken.
-    pub(crate) const fn is_exposed(&self) -> bool {
-        self.exposure > 0
-    }
-
-    /// One report less is reckoned with.
-    pub(crate) const fn cover(&mut self) {
+    pub(crate) const fn is_exposed(&mut self) -> bool {
+        let is_exposed = self.exposure > 0;
         self.exposure = self.exposure.saturating_sub(1);
+        is_exposed
     }
 
     /// Its entries, in the order of their making.

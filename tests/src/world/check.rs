@@ -191,8 +191,7 @@ impl World {
         self.check_ledger()?;
         self.check_findings()?;
         let most = self.brain.engine.overtaken_max().unwrap_or_default();
-        // With faults a card that loses its hold queues may meet more misses than the engine reckons with.
-        if self.scenario.faults.is_none() && self.oracle.overtaken() > most {
+        if self.oracle.overtaken() > most {
             let told = format!("{} overtaken, told at most {most}", self.oracle.overtaken());
             return Err(Wrong::Reordered.because(told));
         }

@@ -73,6 +73,8 @@ pub struct Journey {
     pub seen: BTreeMap<PortNo, usize>,
     /// Whether another packet under way looks the same somewhere: nothing is said of it then.
     pub vague: bool,
+    /// Whether a frame of it left after one of a later packet of its stream, by the same port.
+    pub overtaken: bool,
 }
 
 impl Journey {

@@ -214,6 +214,7 @@ impl Oracle {
             courses: courses.clone(),
             seen: BTreeMap::new(),
             vague: false,
+            overtaken: false,
         };
         self.journeys.insert(number, journey);
         let rules: BTreeSet<RuleId> = courses.iter().flat_map(|c| c.rules.clone()).collect();
@@ -242,10 +243,13 @@ impl Oracle {
             .into_iter()
             .find(|number| self.journeys.get_mut(number).is_some_and(|j| j.take(port, frame)));
         let Some(number) = taken else { return Err(self.stray(port, frame, now)) };
-        let journey = &self.journeys[&number];
+        let journey = self.journeys.get_mut(&number).expect("just found");
         if !journey.vague {
             let last = self.left.entry((journey.stream, port)).or_default();
-            self.overtaken += u64::from(number < *last);
+            if number < *last && !journey.overtaken {
+                journey.overtaken = true;
+                self.overtaken += 1;
+            }
             if number < *last && order == Order::Strict {
                 let told = format!(
                     "packet {number} of stream {} left by port {} after packet {last}; frame {}",
