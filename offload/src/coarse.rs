@@ -18,12 +18,6 @@ impl Coarse {
         Self(u16::try_from(shift).expect("less than 32") << DIGITS | kept)
     }
 
-    /// What is left of a number that is kept so.
-    pub(crate) const fn round(number: u32) -> u32 {
-        let shift = (u32::BITS - number.leading_zeros()).saturating_sub(DIGITS);
-        number >> shift << shift
-    }
-
     /// The number.
     pub(crate) fn value(self) -> u32 {
         u32::from(self.0 & ((1 << DIGITS) - 1)) << (self.0 >> DIGITS)
@@ -42,7 +36,6 @@ mod tests {
         for bit in 11..32 {
             for number in [1 << bit, (1 << bit) + 1, u32::MAX >> (31 - bit)] {
                 let value = Coarse::new(number).value();
-                assert_eq!(Coarse::round(number), value);
                 assert!(value <= number && number - value <= number >> 10, "{number} {value}");
             }
         }

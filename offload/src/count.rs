@@ -15,19 +15,22 @@ const RATE_SLACK: Duration = Duration::from_millis(100);
 const SLACKS_PER_SECOND: u64 = 10;
 
 /// Shortest frame on a wire with preamble and gap, in bits; sets the most packets a second.
-const FRAME_BITS_MIN: u128 = 84 * 8;
+const FRAME_BITS_MIN: u64 = 84 * 8;
 
 /// Preamble, gap and FCS of a frame, in bytes: on the wire but not counted.
-const FRAME_OVERHEAD: u128 = 24;
+const FRAME_OVERHEAD: u64 = 24;
 
-/// Whether ports of `bits_per_second` can carry `delta` in `span`.
-fn plausible(delta: Counts, span: Duration, bits_per_second: u64) -> bool {
-    let packets = u128::from(delta.packets);
-    let bytes = u128::from(delta.bytes) + packets * FRAME_OVERHEAD;
-    let wanted = (packets * FRAME_BITS_MIN).max(bytes * 8);
-    // Mostly so little that time does not matter, and a division can be spared.
-    wanted <= u128::from(bits_per_second / SLACKS_PER_SECOND)
-        || wanted <= u128::from(bits_per_second) * (span + RATE_SLACK).as_nanos() / 1_000_000_000
+/// Whether ports of `bits_per_second` can carry `delta` in a span, which is asked for only where it
+/// matters: mostly there is so little that any would do.
+fn plausible(delta: Counts, span: impl FnOnce() -> Duration, bits_per_second: u64) -> bool {
+    let Counts { packets, bytes } = delta;
+    let bytes = packets.saturating_mul(FRAME_OVERHEAD).saturating_add(bytes);
+    let wanted = packets.saturating_mul(FRAME_BITS_MIN).max(bytes.saturating_mul(8));
+    let carries = || {
+        let span = span() + RATE_SLACK;
+        u128::from(wanted) <= u128::from(bits_per_second) * span.as_nanos() / 1_000_000_000
+    };
+    wanted <= bits_per_second / SLACKS_PER_SECOND || wanted < u64::MAX && carries()
 }
 
 impl Engine {
@@ -86,9 +89,11 @@ impl Engine {
         let fault = match reading.counts.since(entry.counts) {
             None => CounterFault::Backwards,
             Some(delta) => {
-                let true_before = sweeps.time(entry.swept).max(entry.last_hit);
-                let staleness = Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
-                let span = as_of.since(true_before) + staleness;
+                let span = || {
+                    let true_before = sweeps.time(entry.swept).max(entry.last_hit);
+                    let staleness = Duration::from_nanos(ledger.capabilities.counter_staleness_ns);
+                    as_of.since(true_before) + staleness
+                };
                 if plausible(delta, span, self.settings.line_rate_bps) {
                     entry.counts = reading.counts;
                     entry.swept = sweeps.number();
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn a_delta_above_line_rate_times_time_is_implausible() {
         let rate = 1_000_000_000;
-        let second = Duration::from_secs(1);
+        let second = || Duration::from_secs(1);
         let frames = |packets, bytes| Counts { packets, bytes };
         assert!(plausible(frames(1_000_000, 60_000_000), second, rate));
         assert!(!plausible(frames(2_000_000, 0), second, rate));

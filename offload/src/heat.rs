@@ -110,8 +110,8 @@ impl Heat {
 /// The rounds before, taken apart: most rounds of most flows are silent, and many are folded at once.
 struct Past {
     mean: u32,
-    usual: u32,
-    drift: u32,
+    usual: Coarse,
+    drift: Coarse,
     drift_rounds: u8,
     age: u8,
     is_below: bool,
@@ -121,8 +121,8 @@ impl Past {
     fn of(heat: &Heat) -> Self {
         Self {
             mean: heat.mean,
-            usual: heat.usual.value(),
-            drift: heat.drift.value(),
+            usual: heat.usual,
+            drift: heat.drift,
             drift_rounds: heat.drift_rounds,
             age: heat.age & !BELOW,
             is_below: heat.age & BELOW != 0,
@@ -130,9 +130,8 @@ impl Past {
     }
 
     fn heat(&self) -> Heat {
-        let (usual, drift) = (Coarse::new(self.usual), Coarse::new(self.drift));
         let age = self.age | if self.is_below { BELOW } else { 0 };
-        let (mean, drift_rounds) = (self.mean, self.drift_rounds);
+        let Self { mean, usual, drift, drift_rounds, .. } = *self;
         Heat { packets: 0, mean, usual, drift, round: 0, drift_rounds, age }
     }
 
@@ -145,24 +144,27 @@ impl Past {
         }
         let (is_below, deviation) = (count < self.mean, count.abs_diff(self.mean));
         let (drift, rounds) = match is_below == self.is_below {
-            true => (self.drift.saturating_add(deviation), self.drift_rounds.saturating_add(1)),
+            true => {
+                (self.drift.value().saturating_add(deviation), self.drift_rounds.saturating_add(1))
+            }
             false => (deviation, 1),
         };
-        let has_changed = self.is_unusual(drift);
-        let toward = i64::from(deviation) - i64::from(self.usual);
-        self.usual = Coarse::round(saturated(i64::from(self.usual) + toward / USUAL_ROUNDS));
+        let usual = self.usual.value();
+        let has_changed = self.is_unusual(drift, usual);
+        let toward = i64::from(deviation) - i64::from(usual);
+        self.usual = Coarse::new(saturated(i64::from(usual) + toward / USUAL_ROUNDS));
         self.is_below = is_below;
         if has_changed {
             self.step(drift / u32::from(rounds));
             (self.age, self.is_below) = (rounds.min(ROUNDS_MAX), false);
-            (self.drift, self.drift_rounds) = (0, 0);
+            (self.drift, self.drift_rounds) = (Coarse::ZERO, 0);
             return;
         }
         self.age = (self.age + 1).min(ROUNDS_MAX);
         let age = u32::from(self.age);
         // Away from zero, so that a silent flow gets to it.
         self.step(if is_below { deviation.div_ceil(age) } else { deviation / age });
-        self.drift = Coarse::round(drift);
+        self.drift = Coarse::new(drift);
         self.drift_rounds = rounds;
     }
 
@@ -176,8 +178,8 @@ impl Past {
 
     /// Whether deviations of that sum are beyond habit and three standard deviations of a Poisson
     /// count.
-    fn is_unusual(&self, drift: u32) -> bool {
-        let habit = 4 * u64::from(self.usual) + ONE;
+    fn is_unusual(&self, drift: u32, usual: u32) -> bool {
+        let habit = 4 * u64::from(usual) + ONE;
         let Some(unusual) = u64::from(drift).checked_sub(habit) else { return false };
         // Less than the square of 32 bits.
         unusual * unusual > 9 * u64::from(self.mean) * ONE
