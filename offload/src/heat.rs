@@ -7,6 +7,7 @@
 //! heat is next looked at, so idle flows cost nothing.
 
 use crate::coarse::Coarse;
+use std::hint::select_unpredictable;
 
 /// Heat of one packet per round.
 pub(crate) const ONE: u64 = 256;
@@ -142,13 +143,12 @@ impl Past {
             self.mean = count;
             return;
         }
+        // Noise goes either way: no branch depends on which one.
         let (is_below, deviation) = (count < self.mean, count.abs_diff(self.mean));
-        let (drift, rounds) = match is_below == self.is_below {
-            true => {
-                (self.drift.value().saturating_add(deviation), self.drift_rounds.saturating_add(1))
-            }
-            false => (deviation, 1),
-        };
+        let goes_on = is_below == self.is_below;
+        let drift = select_unpredictable(goes_on, self.drift.value(), 0);
+        let rounds = select_unpredictable(goes_on, self.drift_rounds, 0);
+        let (drift, rounds) = (drift.saturating_add(deviation), rounds.saturating_add(1));
         let usual = self.usual.value();
         let has_changed = self.is_unusual(drift, usual);
         let toward = i64::from(deviation) - i64::from(usual);
@@ -162,25 +162,24 @@ impl Past {
         }
         self.age = (self.age + 1).min(ROUNDS_MAX);
         let age = u32::from(self.age);
-        // Away from zero, so that a silent flow gets to it.
-        self.step(if is_below { deviation.div_ceil(age) } else { deviation / age });
+        // Downwards it is rounded up, so that a silent flow gets to zero.
+        let up = select_unpredictable(is_below, age - 1, 0);
+        self.step(deviation.saturating_add(up) / age);
         self.drift = Coarse::new(drift);
         self.drift_rounds = rounds;
     }
 
     /// Moves the average.
-    const fn step(&mut self, by: u32) {
-        self.mean = match self.is_below {
-            true => self.mean.saturating_sub(by),
-            false => self.mean.saturating_add(by),
-        };
+    fn step(&mut self, by: u32) {
+        let (less, more) = (self.mean.saturating_sub(by), self.mean.saturating_add(by));
+        self.mean = select_unpredictable(self.is_below, less, more);
     }
 
     /// Whether deviations of that sum are beyond habit and three standard deviations of a Poisson
     /// count.
     fn is_unusual(&self, drift: u32, usual: u32) -> bool {
         let habit = 4 * u64::from(usual) + ONE;
-        let Some(unusual) = u64::from(drift).checked_sub(habit) else { return false };
+        let unusual = u64::from(drift).saturating_sub(habit);
         // Less than the square of 32 bits.
         unusual * unusual > 9 * u64::from(self.mean) * ONE
     }
