@@ -21,7 +21,7 @@ const FRAME_BITS_MIN: u64 = 84 * 8;
 const FRAME_OVERHEAD: u64 = 24;
 
 /// Whether ports of `bits_per_second` can carry `delta` in a span, which is asked for only where it
-/// matters: mostly there is so little that any would do.
+/// matters: mostly there is so little that any would do. More than 64 bits of bits never are.
 fn plausible(delta: Counts, span: impl FnOnce() -> Duration, bits_per_second: u64) -> bool {
     let Counts { packets, bytes } = delta;
     let bytes = packets.saturating_mul(FRAME_OVERHEAD).saturating_add(bytes);
