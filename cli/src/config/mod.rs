@@ -1,7 +1,6 @@
 //! The configuration of a run: read, checked and resolved before anything is opened.
 
 mod faults;
-mod number;
 mod place;
 mod placement;
 mod port;
@@ -9,6 +8,7 @@ mod raw;
 mod recovery;
 mod security;
 mod shadow;
+mod value;
 mod workers;
 
 pub(crate) use faults::Faults;

@@ -1,7 +1,7 @@
 //! `[placement]`: how much moving flows in and out of the card may cost.
 
-use super::number::number;
 use super::raw::{Located, RawConfig};
+use super::value::number;
 use twinpath_offload::Settings;
 
 /// What moving flows may cost.

@@ -3,8 +3,8 @@
 use super::PortWire;
 use super::place::{Fault, Place};
 use super::raw::{Located, RawPort, RawTos};
+use super::value::value;
 use crate::near::nearest;
-use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 use toml::Spanned;
@@ -187,15 +187,4 @@ fn mac(text: &str) -> Option<Mac> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(bytes)
-}
-
-fn value<T: Display, V>(
-    what: &'static str,
-    given: &Spanned<T>,
-    expected: &'static str,
-    read: impl Fn(&T) -> Option<V>,
-) -> Result<V, Located> {
-    let shown = || given.get_ref().to_string();
-    read(given.get_ref())
-        .ok_or_else(|| (given.span(), Fault::Value { what, given: shown(), expected }))
 }

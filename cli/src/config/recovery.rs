@@ -1,8 +1,8 @@
 //! `[recovery]`: how much failing of a card is put up with.
 
 use super::Device;
-use super::place::Fault;
 use super::raw::{Located, RawConfig};
+use super::value::{number, value};
 use crate::run::recovery::Limits;
 use std::time::Duration;
 use toml::Spanned;
@@ -14,15 +14,9 @@ use toml::Spanned;
 pub(super) fn read(raw: &RawConfig) -> Result<Limits, Located> {
     let Some(recovery) = &raw.recovery else { return Ok(Limits::default()) };
     let default = Limits::default();
-    let count = |what, given: &Option<Spanned<i64>>, default| match given {
-        None => Ok(default),
-        Some(given) => {
-            let read = u32::try_from(*given.get_ref()).ok().filter(|read| *read <= 1_000);
-            read.ok_or_else(|| {
-                let (shown, expected) = (given.get_ref().to_string(), "a number from 0 to 1000");
-                (given.span(), Fault::Value { what, given: shown, expected })
-            })
-        }
+    let count = |what, given: &Option<Spanned<i64>>, default| {
+        let read = number(what, given.as_ref(), (0..=1_000, "a number from 0 to 1000"))?;
+        Ok::<_, Located>(read.unwrap_or(default))
     };
     Ok(Limits {
         failures: count("failures", &recovery.failures, default.failures)?,
@@ -55,9 +49,8 @@ fn seconds(
     default: Duration,
 ) -> Result<Duration, Located> {
     let Some(given) = given else { return Ok(default) };
-    let read = Duration::try_from_secs_f64(*given.get_ref()).ok();
-    read.filter(|read| *read <= Duration::from_secs(86_400)).ok_or_else(|| {
-        let (shown, expected) = (given.get_ref().to_string(), "seconds from 0 to 86400");
-        (given.span(), Fault::Value { what, given: shown, expected })
+    value(what, given, "seconds from 0 to 86400", |seconds| {
+        let read = Duration::try_from_secs_f64(*seconds).ok();
+        read.filter(|read| *read <= Duration::from_secs(86_400))
     })
 }

@@ -1,7 +1,7 @@
 //! `[shadow]`: how much of what the card forwards is checked.
 
-use super::number::number;
 use super::raw::{Located, RawConfig};
+use super::value::number;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
